@@ -1,0 +1,2 @@
+//! DeepH folders
+pub mod matrix;
