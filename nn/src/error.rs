@@ -51,6 +51,12 @@ pub enum Error {
         /// Optimiser step, from 1.
         step: u64,
     },
+    /// A backward pass that did not reach every variable with a usable gradient.
+    #[error("gradients: {what}")]
+    Gradient {
+        /// Each variable and its fault.
+        what: String,
+    },
     /// The run was asked to stop (Ctrl-C); its state is saved.
     #[error("interrupted at step {step}")]
     Interrupted {

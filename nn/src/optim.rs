@@ -1,1 +1,19 @@
-//! optim
+//! Optimisers and what steers them: gradients by name, clipping, Adam, learning-rate schedules, averaged weights.
+//!
+//! Modules, each using only those above it: [`clip`], [`gradients`], [`adamw`], [`ema`],
+//! [`schedule`], [`plateau`].
+
+pub mod adamw;
+pub mod clip;
+mod elementwise;
+pub mod ema;
+pub mod gradients;
+pub mod plateau;
+pub mod schedule;
+
+pub use adamw::{AdamConfig, AdamW, ParamGroup, StepReport};
+pub use clip::Clip;
+pub use ema::{Ema, EmaConfig};
+pub use gradients::{GradientSource, Gradients, assert_every_variable_has_gradient};
+pub use plateau::{Plateau, PlateauAction, PlateauConfig};
+pub use schedule::{Schedule, ScheduleConfig, ScheduleKind, ScheduleUnit};

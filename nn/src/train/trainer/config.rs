@@ -1,0 +1,123 @@
+//! The training section of a configuration.
+
+use crate::optim::{AdamConfig, EmaConfig, ScheduleConfig, ScheduleUnit};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// What happens at a loss or gradient that is not finite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NonFinitePolicy {
+    /// The run ends in an error.
+    #[default]
+    Stop,
+    /// The update is left out; ten in a row end the run.
+    Skip,
+}
+
+/// Length, batches, optimiser and bookkeeping of a run. It ends at the first of `steps`, `epochs` and `max_seconds`
+/// that is reached; at least one must be given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Optimiser steps.
+    pub steps: Option<u64>,
+    /// Passes over the training samples.
+    pub epochs: Option<u64>,
+    /// Wall-clock seconds, validation included. Where it ends the run, the result is not bit-reproducible.
+    pub max_seconds: Option<f64>,
+    /// Samples whose gradients are averaged into one step.
+    pub batch: u64,
+    /// Validate every so many steps; 0: at the end of each epoch. Always at the end.
+    pub validate_every: u64,
+    /// Save every so many steps; 0: at the end of each epoch. Always at the end.
+    pub checkpoint_every: u64,
+    /// Newest checkpoints that are kept; the one of the best validation is kept besides.
+    pub keep_last: usize,
+    /// What happens at a loss or gradient that is not finite.
+    pub non_finite: NonFinitePolicy,
+    /// With `schedule.kind = "plateau"`: the run ends when the rate falls below.
+    pub stop_below_rate: Option<f64>,
+    /// Adam.
+    pub optimizer: AdamConfig,
+    /// Learning rate over the run.
+    pub schedule: ScheduleConfig,
+    /// Averaged weights; validation and the best weights are theirs then.
+    pub ema: Option<EmaConfig>,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        TrainConfig {
+            steps: None,
+            epochs: None,
+            max_seconds: None,
+            batch: 1,
+            validate_every: 0,
+            checkpoint_every: 0,
+            keep_last: 2,
+            non_finite: NonFinitePolicy::Stop,
+            stop_below_rate: None,
+            optimizer: AdamConfig::default(),
+            schedule: ScheduleConfig::default(),
+            ema: None,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// # Errors
+    /// [`Error::Config`] for the first value out of range; the optimiser and the schedule check their own.
+    pub fn validate(&self) -> Result<()> {
+        let fail = |key: &str, what: &str| Err(Error::Config { key: key.into(), what: what.into() });
+        if self.steps.is_none() && self.epochs.is_none() && self.max_seconds.is_none() {
+            return fail("steps", "expected one of steps, epochs and max_seconds, found none");
+        }
+        if self.batch == 0 {
+            return fail("batch", "expected at least 1, found 0");
+        }
+        if self.keep_last == 0 {
+            return fail("keep_last", "expected at least 1, found 0");
+        }
+        if let Some(seconds) = self.max_seconds.filter(|s| !(s.is_finite() && *s > 0.0)) {
+            return fail("max_seconds", &format!("expected a positive number, found {seconds}"));
+        }
+        if self.schedule.by == ScheduleUnit::Time && self.max_seconds.is_none() {
+            return fail("schedule.by", "\"time\" needs max_seconds, found none");
+        }
+        Ok(())
+    }
+
+    /// Planned steps for this many samples, if steps or epochs limit the run.
+    pub fn total_steps(&self, samples: usize) -> Option<u64> {
+        let by_epochs = self.epochs.map(|epochs| (epochs * samples as u64).div_ceil(self.batch));
+        match (self.steps, by_epochs) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_is_the_shortest_limit() {
+        let config = TrainConfig { epochs: Some(3), batch: 2, ..TrainConfig::default() };
+        assert_eq!(config.total_steps(5), Some(8));
+        assert_eq!(TrainConfig { steps: Some(4), ..config }.total_steps(5), Some(4));
+        assert_eq!(TrainConfig::default().total_steps(5), None);
+        assert!(TrainConfig::default().validate().is_err());
+    }
+
+    #[test]
+    fn reads_toml_and_refuses_unknown_keys() {
+        let text = "epochs = 3\nema = { decay = 0.99 }\n[optimizer]\nclip = { norm = 1.0 }\n[schedule]\nkind = \"cosine\"\n\
+                    [[optimizer.groups]]\npattern = \"stage1\"\nfrozen = true";
+        let config: TrainConfig = toml::from_str(text).unwrap();
+        assert!(config.optimizer.groups[0].frozen);
+        assert_eq!(toml::from_str::<TrainConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
+        assert!(toml::from_str::<TrainConfig>("epoch = 3").is_err());
+    }
+}

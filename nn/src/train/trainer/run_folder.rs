@@ -1,0 +1,53 @@
+//! What a run writes: metrics, timings, checkpoints.
+
+use crate::Result;
+use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::metrics::{MetricsLog, write_csv};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+pub(super) struct RunFolder {
+    path: PathBuf,
+    pub(super) config_text: String,
+    metrics: Option<MetricsLog>,
+    timing: Option<MetricsLog>,
+}
+
+impl RunFolder {
+    pub(super) fn new(path: &Path, config_text: &str) -> Self {
+        RunFolder { path: path.to_path_buf(), config_text: config_text.into(), metrics: None, timing: None }
+    }
+
+    /// Opens the logs for a run that goes on after `step`.
+    pub(super) fn open(&mut self, step: u64) -> Result<()> {
+        checkpoint::sweep(&self.path)?;
+        self.metrics = Some(MetricsLog::open(&self.path.join("metrics.jsonl"), step)?);
+        self.timing = Some(MetricsLog::open(&self.path.join("timing.jsonl"), step)?);
+        Ok(())
+    }
+
+    pub(super) fn log(&mut self, line: &Value, seconds: f64) -> Result<()> {
+        if let Some(metrics) = &mut self.metrics {
+            metrics.write(line)?;
+        }
+        if let Some(timing) = &mut self.timing {
+            let what = if line.get("validation").is_some() { "validation" } else { "step" };
+            timing.write(&json!({"step": line["step"], "what": what, "seconds": seconds}))?;
+        }
+        Ok(())
+    }
+
+    /// Saves, with the metrics up to here on the disk first, then prunes.
+    pub(super) fn save(&mut self, contents: &Checkpoint, keep_last: usize, best: Option<u64>) -> Result<PathBuf> {
+        for log in [&self.metrics, &self.timing].into_iter().flatten() {
+            log.sync()?;
+        }
+        let path = checkpoint::save(&self.path, contents)?;
+        checkpoint::prune(&self.path, keep_last, best.as_slice())?;
+        Ok(path)
+    }
+
+    pub(super) fn finish(&self) -> Result<()> {
+        write_csv(&self.path.join("metrics.jsonl"), &self.path.join("metrics.csv"))
+    }
+}
