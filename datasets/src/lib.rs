@@ -1,1 +1,17 @@
-//! placeholder
+//! Floor 0 of Tesseral: file formats, splits, sampling and atomic files. It knows no tensor library.
+//!
+//! Modules in order, each using only those before it: [`error`], [`files`], [`elements`], [`poscar`],
+//! [`deeph::matrix`], [`hdf5`], the rest of [`deeph`], [`sampler`], [`split`]. Files are described in docs/formats.md.
+
+#![forbid(unsafe_code)]
+
+pub mod deeph;
+pub mod elements;
+pub mod error;
+pub mod files;
+pub mod hdf5;
+pub mod poscar;
+pub mod sampler;
+pub mod split;
+
+pub use error::{Error, Result, Rule};

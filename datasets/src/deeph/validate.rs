@@ -1,0 +1,230 @@
+//! What a structure must satisfy before it is used: the physics of H and S, beyond what the readers enforce.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use num_complex::Complex64;
+
+use super::matrix::{AtomPair, BlockMatrix, Entries, reverse};
+use super::{Layout, ReadOptions, Record, consistent, layout, legacy, unified};
+use crate::error::{Error, Rule};
+pub use crate::error::{Problem, Severity};
+use crate::hdf5;
+
+/// What is accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Bytes of one dataset.
+    pub max_bytes: u64,
+    /// Largest |O_ij(R) - O_ji(-R)^dagger|: eV for H, 1 for S.
+    pub hermiticity: f64,
+}
+
+/// 16 GiB a dataset; 1e-5 eV.
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { max_bytes: hdf5::MAX_BYTES, hermiticity: 1e-5 }
+    }
+}
+
+/// [`validate_with`] default [`Limits`].
+pub fn validate(record: &Record) -> Vec<Problem> {
+    validate_with(record, &Limits::default())
+}
+
+/// All problems of a structure, errors and warnings, file by file.
+///
+/// A record whose arrays contradict each other yields that one problem: the other rules would have nothing to stand
+/// on. Each of the other rules yields at most one problem per file, with the number of its cases.
+pub fn validate_with(record: &Record, limits: &Limits) -> Vec<Problem> {
+    let (overlap_file, hamiltonian_file) = match layout(&record.path) {
+        Some(Layout::Legacy) => (legacy::OVERLAPS, legacy::HAMILTONIANS),
+        _ => (unified::OVERLAP, unified::HAMILTONIAN),
+    };
+    let mut problems = Vec::new();
+    if let Err(error) = consistent::totals(&record.info, &record.poscar, &record.path) {
+        return vec![problem_of(&record.id, &record.path, &error)];
+    }
+    let matrices =
+        [(overlap_file, &record.overlap, false), (hamiltonian_file, &record.hamiltonian, record.info.spinful)];
+    for (file, matrix, spinful) in matrices {
+        let Some(matrix) = matrix else { continue };
+        let path = record.path.join(file);
+        if let Err(error) = consistent::matrix(matrix, &record.info, &record.poscar, spinful, &path) {
+            return vec![problem_of(&record.id, &record.path, &error)];
+        }
+        let mut report = Report { structure: &record.id, file, problems: &mut problems };
+        matrix_rules(matrix, record.poscar.atoms(), limits, file == hamiltonian_file, &mut report);
+    }
+    if let (Some(s), Some(h)) = (&record.overlap, &record.hamiltonian) {
+        let mut report = Report { structure: &record.id, file: hamiltonian_file, problems: &mut problems };
+        support(h, s, overlap_file, &mut report);
+    }
+    problems
+}
+
+/// Reads and validates a folder, turning an error of reading into a problem: what `data check` is made of.
+pub fn check(folder: &Path, options: &ReadOptions, limits: &Limits) -> (Option<Record>, Vec<Problem>) {
+    let options = ReadOptions { validate: false, ..options.clone() };
+    match super::read_with(folder, &options, limits) {
+        Ok(record) => {
+            let problems = validate_with(&record, limits);
+            (Some(record), problems)
+        }
+        Err(error) => (None, vec![problem_of(&super::id_of(folder), folder, &error)]),
+    }
+}
+
+/// An error of reading as a problem of the structure `id` in `folder`.
+pub fn problem_of(id: &str, folder: &Path, error: &Error) -> Problem {
+    let file = error.path().strip_prefix(folder).unwrap_or(error.path());
+    let (field, message) = match error {
+        Error::Missing { expected, .. } => ("file".into(), format!("expected {expected}, found nothing")),
+        Error::Io { action, source, .. } => ("file".into(), format!("expected to {action} it, found: {source}")),
+        Error::Hdf5 { field, reason, .. } => {
+            (field.clone(), format!("expected a readable HDF5 object, found: {reason}"))
+        }
+        Error::Invalid { field, expected, found, .. } => (field.clone(), format!("expected {expected}, found {found}")),
+        Error::Problems { .. } => ("structure".into(), error.to_string()),
+    };
+    Problem {
+        structure: id.to_string(),
+        file: file.display().to_string(),
+        field,
+        rule: error.rule(),
+        message,
+        severity: Severity::Error,
+    }
+}
+
+/// Collects the problems of one file.
+struct Report<'a> {
+    structure: &'a str,
+    file: &'a str,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Report<'_> {
+    fn add(&mut self, severity: Severity, rule: Rule, field: String, expected: &str, found: String) {
+        self.problems.push(Problem {
+            structure: self.structure.to_string(),
+            file: self.file.to_string(),
+            field,
+            rule,
+            message: format!("expected {expected}, found {found}"),
+            severity,
+        });
+    }
+}
+
+fn matrix_rules(matrix: &BlockMatrix, atoms: usize, limits: &Limits, energy: bool, report: &mut Report<'_>) {
+    let error = Severity::Error;
+    let pairs = &matrix.pairs;
+    if pairs.is_empty() {
+        report.add(error, Rule::NoEdge, "atom_pairs".into(), "at least one pair of atoms", "none".into());
+        return;
+    }
+    let mut index: HashMap<&AtomPair, usize> = HashMap::with_capacity(pairs.len());
+    let mut duplicates = Cases::default();
+    for (k, pair) in pairs.iter().enumerate() {
+        match index.get(pair) {
+            Some(first) => duplicates.add(|| (k, format!("{pair:?} again, after atom_pairs[{first}]"))),
+            None => {
+                index.insert(pair, k);
+            }
+        }
+    }
+    duplicates.report(report, Rule::DuplicatePair, "atom_pairs", "every ordered pair once");
+
+    let mut bare = Cases::default();
+    for atom in 0..atoms as i64 {
+        if !index.contains_key(&[0, 0, 0, atom, atom]) {
+            bare.add(|| (0, format!("none for atom {atom}")));
+        }
+    }
+    bare.report_at(report, Rule::OnSite, "atom_pairs".into(), "an on-site block for every atom");
+    if pairs.iter().all(|p| p[..3] == [0, 0, 0] && p[3] == p[4]) {
+        let expected = "pairs between atoms";
+        report.add(Severity::Warning, Rule::NoEdge, "atom_pairs".into(), expected, "on-site blocks only".into());
+    }
+
+    let finite = |k: usize| match &matrix.entries {
+        Entries::Real(values) => values[k].is_finite(),
+        Entries::Complex(values) => values[k].is_finite(),
+    };
+    let mut wild = Cases::default();
+    for k in (0..matrix.entries.len()).filter(|k| !finite(*k)) {
+        let block = matrix.boundaries.partition_point(|b| *b <= k).saturating_sub(1);
+        wild.add(|| (k, format!("NaN or infinity in the block of {:?}", pairs[block])));
+    }
+    wild.report(report, Rule::NotFinite, "entries", "finite numbers");
+
+    let mut lonely = Cases::default();
+    let (mut worst, mut at) = (0.0_f64, [0; 5]);
+    for (k, pair) in pairs.iter().enumerate() {
+        match index.get(&reverse(pair)) {
+            None => lonely.add(|| (k, format!("{pair:?} without {:?}", reverse(pair)))),
+            Some(back) => {
+                let residual = residual(matrix, k, *back);
+                if residual > worst {
+                    (worst, at) = (residual, *pair);
+                }
+            }
+        }
+    }
+    lonely.report(report, Rule::Reverse, "atom_pairs", "the reverse (-R, j, i) of every pair (R, i, j)");
+    if worst > limits.hermiticity {
+        let unit = if energy { " eV" } else { "" };
+        let expected = format!("every block within {:e}{unit} of the adjoint of its reverse", limits.hermiticity);
+        report.add(error, Rule::Hermiticity, "entries".into(), &expected, format!("{worst:.3e}{unit} at {at:?}"));
+    }
+}
+
+/// The largest |O_ij(R) - O_ji(-R)^dagger| over one block; NaN elements are another rule's.
+fn residual(matrix: &BlockMatrix, k: usize, back: usize) -> f64 {
+    let [rows, columns] = matrix.shapes[k];
+    let (a, b) = (matrix.boundaries[k], matrix.boundaries[back]);
+    let difference = |r: usize, c: usize| {
+        let (here, there) = (a + r * columns + c, b + c * rows + r);
+        match &matrix.entries {
+            Entries::Real(v) => (v[here] - v[there]).abs(),
+            Entries::Complex(v) => Complex64::norm(v[here] - v[there].conj()),
+        }
+    };
+    (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))).map(|(r, c)| difference(r, c)).fold(0.0, f64::max)
+}
+
+fn support(h: &BlockMatrix, s: &BlockMatrix, overlap_file: &str, report: &mut Report<'_>) {
+    let known: std::collections::HashSet<&AtomPair> = s.pairs.iter().collect();
+    let mut outside = Cases::default();
+    for (k, pair) in h.pairs.iter().enumerate().filter(|(_, pair)| !known.contains(pair)) {
+        outside.add(|| (k, format!("{pair:?}, which is not there")));
+    }
+    outside.report(report, Rule::Support, "atom_pairs", &format!("pairs that {overlap_file} has too"));
+}
+
+/// The first case of a rule and how many there are.
+#[derive(Default)]
+struct Cases {
+    first: Option<(usize, String)>,
+    count: usize,
+}
+
+impl Cases {
+    fn add(&mut self, case: impl FnOnce() -> (usize, String)) {
+        self.first.get_or_insert_with(case);
+        self.count += 1;
+    }
+
+    /// One problem at `field[k]` of the first case, if there is one.
+    fn report(self, report: &mut Report<'_>, rule: Rule, field: &str, expected: &str) {
+        let place = self.first.as_ref().map_or(0, |(k, _)| *k);
+        self.report_at(report, rule, format!("{field}[{place}]"), expected);
+    }
+
+    fn report_at(self, report: &mut Report<'_>, rule: Rule, field: String, expected: &str) {
+        if let Some((_, first)) = self.first {
+            report.add(Severity::Error, rule, field, expected, format!("{first} ({} in all)", self.count));
+        }
+    }
+}
