@@ -156,7 +156,7 @@ impl File {
 
     /// The library must deliver as many elements as the shape says.
     fn whole(&self, name: &str, shape: &[usize], len: usize) -> Result<()> {
-        let expected: usize = shape.iter().product();
+        let expected = shape.iter().copied().fold(1, usize::saturating_mul);
         if len == expected {
             return Ok(());
         }

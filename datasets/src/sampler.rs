@@ -70,7 +70,7 @@ impl EpochSampler {
     /// Begins the next epoch when this one is used up.
     fn roll(&mut self) {
         if self.samples > 0 && self.cursor.index >= self.samples as u64 {
-            self.cursor = Cursor { epoch: self.cursor.epoch + 1, index: 0 };
+            self.cursor = Cursor { epoch: self.cursor.epoch.saturating_add(1), index: 0 };
             self.order = order(self.samples, self.seed, self.cursor.epoch);
         }
     }

@@ -1,6 +1,8 @@
 //! Every rule has a broken file: a good structure is written, broken in one place, and the reader or the validation
 //! must name the file, the field, what it expected and what it found.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy spares only the functions marked #[test]
+
 mod common;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Random and damaged input: an error or a value, never a panic. `TESSERAL_FUZZ_CASES` raises the number of cases.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy spares only the functions marked #[test]
+
 mod common;
 
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! Real DFT data, where it is at hand (`../shared/data`): every folder reads and validates, and the legacy twins
 //! become the unified ones bit for bit. Without the data each test says so and passes.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy spares only the functions marked #[test]
+
 use std::path::{Path, PathBuf};
 
 use tesseral_datasets::deeph::matrix::{BlockMatrix, Entries};

@@ -1,6 +1,8 @@
 //! What is written reads back to the bit: real, complex and spinful structures, both layouts, both precisions, atoms
 //! out of element order; and other tools read it too, where they are at hand.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy spares only the functions marked #[test]
+
 mod common;
 
 use std::path::Path;
@@ -114,6 +116,42 @@ fn single_precision() {
 }
 
 #[test]
+fn contradictions_are_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for breakage in [
+        (|r| r.info.atoms_quantity = 3) as fn(&mut Record),
+        |r| r.info.spinful = true,
+        |r| r.poscar.symbols[0] = "O".into(),
+        |r| r.overlap.as_mut().unwrap().pairs[0][3] = 7,
+        |r| r.overlap.as_mut().unwrap().boundaries[1] = 1,
+        |r| r.hamiltonian.as_mut().unwrap().shapes.truncate(2),
+        |r| r.hamiltonian.as_mut().unwrap().entries = Entries::Real(vec![]),
+    ] {
+        let mut record = record(false);
+        breakage(&mut record);
+        unified::write(&record, &folder.path().join("x")).unwrap_err();
+        legacy::write(&record, &folder.path().join("y")).unwrap_err();
+        assert!(!deeph::validate::validate(&record).is_empty());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn threads_read_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = record(true);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let path = folder.path().join(thread.to_string());
+            unified::write(&made, &path).unwrap();
+            let made = &made;
+            scope
+                .spawn(move || (0..50).for_each(|_| same(&deeph::read(&path, &ReadOptions::default()).unwrap(), made)));
+        }
+    });
+}
+
+#[test]
 fn only_what_is_asked_for_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x");
@@ -153,15 +191,22 @@ fn structures_are_found_in_sets_and_tiers() {
     assert!(found(&["nowhere"]).unwrap_err().to_string().contains("nowhere: expected a folder, found nothing"));
 }
 
-/// h5py, the reference reader of these files; set TESSERAL_PYTHON to choose the interpreter.
+/// Runs a script with a file as its argument, on an interpreter that has h5py (the reference reader and writer of these
+/// files); TESSERAL_PYTHON chooses it. `None`, with the reason printed, where there is none.
+fn h5py(script: &str, path: &Path) -> Option<String> {
+    let python = std::env::var("TESSERAL_PYTHON").unwrap_or_else(|_| "python3".into());
+    let run = |script: &str| Command::new(&python).args(["-c", script]).arg(path).output();
+    if !run("import h5py, numpy").is_ok_and(|output| output.status.success()) {
+        println!("skipped: {python} with h5py and numpy is not at hand");
+        return None;
+    }
+    let output = run(script).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
 #[test]
 fn h5py_reads_what_we_write() {
-    let python = std::env::var("TESSERAL_PYTHON").unwrap_or_else(|_| "python3".into());
-    let run = |script: &str, path: &Path| Command::new(&python).args(["-c", script]).arg(path).output();
-    if !run("import h5py, numpy", Path::new("")).is_ok_and(|output| output.status.success()) {
-        println!("skipped: {python} with h5py and numpy is not at hand");
-        return;
-    }
     let script = r#"
 import sys, h5py, numpy as np
 with h5py.File(sys.argv[1], "r") as f:
@@ -182,9 +227,7 @@ print(np.array([e.real, e.imag]).T.tobytes().hex())
     ] {
         let matrix = record(spinful).hamiltonian.unwrap();
         write_matrix(&path, &matrix, precision).unwrap();
-        let output = run(script, &path).unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).unwrap();
+        let Some(text) = h5py(script, &path) else { return };
         let mut lines = text.lines();
         assert_eq!(lines.next().unwrap(), format!("[-1, 0, 0, 1, 0] {dtype} {}", matrix.entries.len()));
         let numbers: Vec<f64> = match read_matrix(&path).unwrap().entries {
@@ -194,4 +237,44 @@ print(np.array([e.real, e.imag]).T.tobytes().hex())
         let hex: String = numbers.iter().flat_map(|x| x.to_le_bytes()).map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(lines.next().unwrap(), hex);
     }
+}
+
+#[test]
+fn what_h5py_writes_reads() {
+    let script = r#"
+import sys, h5py, numpy as np
+p = np.array([[0, 0, 0, 0, 0], [0, 0, 1, 0, 1]])
+for name, libver, options, integer in [
+    ("plain", "earliest", {}, "i8"), ("latest", "latest", {}, "i8"), ("narrow", "earliest", {}, "u1"),
+    ("big", "earliest", {}, ">i4"),
+    ("gzip", "earliest", dict(chunks=(3,), compression="gzip", compression_opts=9, shuffle=True), "i8"),
+    ("checked", "latest", dict(chunks=(4,), compression="gzip", shuffle=True, fletcher32=True), "i8"),
+]:
+    for dtype in ("f8", "f4", "c16", "c8", ">f8"):
+        with h5py.File(f"{sys.argv[1]}/{name}-{dtype.replace('>', 'big')}.h5", "w", libver=libver) as f:
+            f["atom_pairs"] = p.astype(integer)
+            f["chunk_shapes"] = np.array([[2, 2], [2, 3]], dtype=integer)
+            f["chunk_boundaries"] = np.array([0, 4, 10], dtype=integer)
+            e = np.arange(10) * 0.5 + (1j * np.arange(10) if "c" in dtype else 0)
+            f.create_dataset("entries", data=e.astype(dtype), **options)
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    if h5py(script, folder.path()).is_none() {
+        return;
+    }
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let matrix = read_matrix(&path).unwrap();
+        assert_eq!(matrix.pairs, [[0, 0, 0, 0, 0], [0, 0, 1, 0, 1]], "{}", path.display());
+        assert_eq!((matrix.shapes, matrix.boundaries), (vec![[2, 2], [2, 3]], vec![0, 4, 10]));
+        match matrix.entries {
+            Entries::Real(v) => assert!(v.iter().enumerate().all(|(k, x)| *x == k as f64 * 0.5), "{v:?}"),
+            Entries::Complex(v) => {
+                assert!(v.iter().enumerate().all(|(k, z)| (z.re, z.im) == (k as f64 * 0.5, k as f64)), "{v:?}");
+            }
+        }
+        files += 1;
+    }
+    assert_eq!(files, 30);
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::Record;
 use super::info::Info;
 use super::matrix::{BlockMatrix, Entries};
 use super::unified::INFO;
@@ -74,6 +75,18 @@ pub(super) fn matrix(matrix: &BlockMatrix, info: &Info, poscar: &Poscar, spinful
     if elements != matrix.entries.len() {
         let found = matrix.entries.len().to_string();
         return Err(invalid(Rule::Boundaries, "entries".into(), format!("{elements} elements"), found));
+    }
+    Ok(())
+}
+
+/// A whole record, before it is written as these files of `folder`.
+pub(super) fn record(record: &Record, folder: &Path, overlap: &str, hamiltonian: &str) -> Result<()> {
+    totals(&record.info, &record.poscar, folder)?;
+    let matrices = [(overlap, &record.overlap, false), (hamiltonian, &record.hamiltonian, record.info.spinful)];
+    for (name, values, spinful) in matrices {
+        if let Some(values) = values {
+            matrix(values, &record.info, &record.poscar, spinful, &folder.join(name))?;
+        }
     }
     Ok(())
 }

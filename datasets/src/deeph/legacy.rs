@@ -196,12 +196,9 @@ fn empty_like(entries: &Entries) -> Entries {
 /// Errors: [`Error::Invalid`] for shells beyond f or arrays that contradict each other, and those of writing.
 pub fn write(record: &Record, folder: &Path) -> Result<()> {
     let (poscar, info) = (&record.poscar, &record.info);
-    consistent::totals(info, poscar, folder)?;
+    consistent::record(record, folder, OVERLAPS, HAMILTONIANS)?;
     let orders = orders(poscar, info, &folder.join(ORBITALS))?;
     let matrices = [(OVERLAPS, &record.overlap, false), (HAMILTONIANS, &record.hamiltonian, info.spinful)];
-    for (name, matrix, spinful) in matrices {
-        matrix.as_ref().map_or(Ok(()), |m| consistent::matrix(m, info, poscar, spinful, &folder.join(name)))?;
-    }
     let text = |name: &str, folder: &Path, lines: Vec<String>| {
         files::write_atomic(&folder.join(name), |w| lines.iter().try_for_each(|line| writeln!(w, "{line}")))
     };

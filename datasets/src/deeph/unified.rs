@@ -154,7 +154,9 @@ pub fn write_matrix(path: &Path, matrix: &BlockMatrix, precision: Precision) -> 
 ///
 /// Atoms are regrouped by element (first appearance first, as the layout's own tools do) and pairs sorted. A new
 /// folder appears whole or not at all; in an existing one each file is replaced by itself.
+/// Errors: [`Error::Invalid`] for arrays that contradict each other, and those of writing.
 pub fn write(record: &Record, folder: &Path) -> Result<()> {
+    consistent::record(record, folder, OVERLAP, HAMILTONIAN)?;
     let record = regrouped(record);
     let fill = |folder: &Path| -> Result<()> {
         for (name, matrix) in [(OVERLAP, &record.overlap), (HAMILTONIAN, &record.hamiltonian)] {
@@ -172,6 +174,7 @@ pub fn write(record: &Record, folder: &Path) -> Result<()> {
 }
 
 /// The record with atoms grouped by element and pairs in lexicographic order; H and S keep their meaning.
+/// For records whose arrays agree, as those of every reader do.
 pub fn regrouped(record: &Record) -> Record {
     let symbols = &record.poscar.symbols;
     let mut groups: Vec<&String> = Vec::new();
@@ -206,7 +209,7 @@ pub fn regrouped(record: &Record) -> Record {
     }
 }
 
-/// The same operator with its pairs in lexicographic order.
+/// The same operator with its pairs in lexicographic order; for a matrix whose arrays agree.
 pub fn sorted(matrix: &BlockMatrix) -> BlockMatrix {
     let mut order: Vec<usize> = (0..matrix.pairs.len()).collect();
     order.sort_by_key(|k| matrix.pairs[*k]);

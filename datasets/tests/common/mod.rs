@@ -1,7 +1,7 @@
 //! A small structure made by the tests: two unlike atoms, every shell up to d, four ordered pairs with R = 0 and two
 //! with R = (1, 0, 0). Numbers are a formula, not physics; H and S are hermitian.
 
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // each test file uses a part of it
 
 use std::path::{Path, PathBuf};
 
