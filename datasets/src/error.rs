@@ -95,7 +95,7 @@ pub struct Problem {
     pub field: String,
     /// The rule.
     pub rule: Rule,
-    /// "expected .., found ..".
+    /// "file: field: expected .., found ..".
     pub message: String,
     /// Error or warning.
     pub severity: Severity,
@@ -103,7 +103,7 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.file, self.field, self.message)
+        f.write_str(&self.message)
     }
 }
 

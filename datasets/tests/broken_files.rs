@@ -28,6 +28,10 @@ fn refused(spinful: bool, rule: Rule, message: &str, breakage: impl FnOnce(&Path
     // The same through the door of `data check`.
     let (_, problems) = validate::check(&path, &ReadOptions::default(), &validate::Limits::default());
     assert!(problems.iter().any(|p| p.rule == rule), "{problems:?}");
+    assert!(
+        problems.iter().all(|p| p.message.starts_with(&format!("{}: {}: expected ", p.file, p.field))),
+        "{problems:?}"
+    );
     assert!(problems.iter().all(|p| p.structure == "made"), "{problems:?}");
 }
 
@@ -298,6 +302,22 @@ fn truncation_at_twenty_points_is_one_clear_error() {
         std::fs::write(&file, &whole[..whole.len() - 1]).unwrap();
         deeph::read(&path, &ReadOptions::default()).unwrap_err();
     }
+}
+
+#[test]
+fn one_bad_file_does_not_hide_another() {
+    let (_parent, path) = folder(false);
+    change(&path.join(H), "chunk_boundaries", |c| integers(c)[0] = 5);
+    std::fs::write(path.join(S), "not HDF5").unwrap();
+    let (record, problems) = validate::check(&path, &ReadOptions::default(), &validate::Limits::default());
+    assert!(record.is_none());
+    assert_eq!(problems.iter().map(|p| p.file.as_str()).collect::<Vec<_>>(), [S, H]);
+    let json = serde_json::to_value(&problems).unwrap();
+    assert_eq!((&json[0]["rule"], &json[1]["rule"]), (&"unreadable".into(), &"boundaries".into()));
+    assert_eq!(json[1]["message"], "hamiltonian.h5: chunk_boundaries[0]: expected 0, found 5");
+    std::fs::remove_file(path.join("POSCAR")).unwrap();
+    let (_, problems) = validate::check(&path, &ReadOptions::default(), &validate::Limits::default());
+    assert_eq!(problems.iter().map(|p| p.file.as_str()).collect::<Vec<_>>(), ["POSCAR"]);
 }
 
 #[test]

@@ -63,21 +63,32 @@ pub fn validate_with(record: &Record, limits: &Limits) -> Vec<Problem> {
     problems
 }
 
-/// Reads and validates a folder, turning an error of reading into a problem: what `data check` is made of.
+/// Reads and validates a folder, turning errors of reading into problems: what `data check` is made of.
+///
+/// When the folder does not read, each matrix is tried alone, so that one bad file does not hide the other.
 pub fn check(folder: &Path, options: &ReadOptions, limits: &Limits) -> (Option<Record>, Vec<Problem>) {
-    let options = ReadOptions { validate: false, ..options.clone() };
-    match super::read_with(folder, &options, limits) {
+    let read = |overlap: bool, hamiltonian: bool| {
+        super::read_with(folder, &ReadOptions { overlap, hamiltonian, validate: false }, limits)
+    };
+    let first = match read(options.overlap, options.hamiltonian) {
         Ok(record) => {
             let problems = validate_with(&record, limits);
-            (Some(record), problems)
+            return (Some(record), problems);
         }
-        Err(error) => (None, vec![problem_of(&super::id_of(folder), folder, &error)]),
+        Err(error) => error,
+    };
+    let errors = [read(options.overlap, false), read(false, options.hamiltonian)].into_iter().filter_map(Result::err);
+    let mut problems: Vec<Problem> = errors.map(|e| problem_of(&super::id_of(folder), folder, &e)).collect();
+    problems.dedup(); // what both need, such as POSCAR
+    if problems.is_empty() {
+        problems.push(problem_of(&super::id_of(folder), folder, &first)); // a file that came back in between
     }
+    (None, problems)
 }
 
 /// An error of reading as a problem of the structure `id` in `folder`.
 pub fn problem_of(id: &str, folder: &Path, error: &Error) -> Problem {
-    let file = error.path().strip_prefix(folder).unwrap_or(error.path());
+    let file = error.path().strip_prefix(folder).unwrap_or(error.path()).display().to_string();
     let (field, message) = match error {
         Error::Missing { expected, .. } => ("file".into(), format!("expected {expected}, found nothing")),
         Error::Io { action, source, .. } => ("file".into(), format!("expected to {action} it, found: {source}")),
@@ -87,14 +98,8 @@ pub fn problem_of(id: &str, folder: &Path, error: &Error) -> Problem {
         Error::Invalid { field, expected, found, .. } => (field.clone(), format!("expected {expected}, found {found}")),
         Error::Problems { .. } => ("structure".into(), error.to_string()),
     };
-    Problem {
-        structure: id.to_string(),
-        file: file.display().to_string(),
-        field,
-        rule: error.rule(),
-        message,
-        severity: Severity::Error,
-    }
+    let message = format!("{file}: {field}: {message}");
+    Problem { structure: id.to_string(), file, field, rule: error.rule(), message, severity: Severity::Error }
 }
 
 /// Collects the problems of one file.
@@ -109,9 +114,9 @@ impl Report<'_> {
         self.problems.push(Problem {
             structure: self.structure.to_string(),
             file: self.file.to_string(),
-            field,
             rule,
-            message: format!("expected {expected}, found {found}"),
+            message: format!("{}: {field}: expected {expected}, found {found}", self.file),
+            field,
             severity,
         });
     }
