@@ -1,1 +1,11 @@
-//! kernels
+//! What every layer is made of on the CPU: matrix products over strided views, vectorised loops, and the adapter
+//! that turns a forward and a backward function over slices into a differentiable candle operation.
+
+pub mod matmul;
+pub mod operation;
+pub mod real;
+pub mod rows;
+
+pub use matmul::{View, ViewMut};
+pub use operation::{Array, Operation, apply};
+pub use real::{Real, vectorised};

@@ -1,0 +1,277 @@
+//! e3nn's gated non-linearity: scalars pass an activation, every other channel is multiplied by an activated scalar.
+//! Here it is fused with the multiplication by radial weights that follows it in DeepH-E3's convolution.
+
+use super::irreps::{Irrep, Irreps, MulIrrep, Parity, couples, sort};
+use super::layout::Layout;
+use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
+use crate::{Error, Result};
+use candle_core::Tensor;
+use std::sync::Arc;
+
+/// A scalar function scaled so that E[f(z)^2] = 1 for normal z. e3nn estimates the factors from a million fixed random
+/// numbers; checkpoints depend on those values, so they are used instead of the exact ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activation {
+    Silu,
+    Sigmoid,
+    Tanh,
+}
+
+impl Activation {
+    fn factor(self) -> f64 {
+        match self {
+            Activation::Silu => 1.6791767923989418,
+            Activation::Sigmoid => 1.8467055342154763,
+            Activation::Tanh => 1.5937334472592695,
+        }
+    }
+
+    /// Value and derivative.
+    #[inline(always)]
+    fn at<T: Real>(self, x: T) -> (T, T) {
+        let factor = T::of(self.factor());
+        match self {
+            Activation::Silu => {
+                let s = x.sigmoid();
+                (factor * x * s, factor * s * (T::one() + x * (T::one() - s)))
+            }
+            Activation::Sigmoid => {
+                let s = x.sigmoid();
+                (factor * s, factor * s * (T::one() - s))
+            }
+            Activation::Tanh => {
+                let t = x.tanh();
+                (factor * t, factor * (T::one() - t * t))
+            }
+        }
+    }
+}
+
+/// A run of scalar columns: input, output, radial channel.
+#[derive(Debug)]
+struct Scalars {
+    activation: Activation,
+    from: usize,
+    to: usize,
+    radial: usize,
+    channels: usize,
+}
+
+/// A gated slot: its gates' input column, input and output columns by m, radial channel.
+#[derive(Debug)]
+struct Gated {
+    gate: usize,
+    from: Vec<usize>,
+    to: Vec<usize>,
+    radial: usize,
+    channels: usize,
+}
+
+#[derive(Debug)]
+struct Tables {
+    input: Layout,
+    output: Layout,
+    scalars: Vec<Scalars>,
+    gate_activation: Activation,
+    gated: Vec<Gated>,
+    channels: usize,
+}
+
+/// The gate that yields as much of some wanted irreps as a product can reach.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    tables: Arc<Tables>,
+}
+
+impl Gate {
+    /// Keeps the slots of `wanted` that occur in `input1 x input2`. The gates are 0e, or 0o where 0e is unreachable.
+    pub fn new(input1: &Irreps, input2: &Irreps, wanted: &Irreps) -> Self {
+        let reachable =
+            |ir: Irrep| input1.terms().iter().any(|a| input2.terms().iter().any(|b| couples(a.ir, b.ir, ir)));
+        let keep = |test: &dyn Fn(u32) -> bool| {
+            Irreps::new(wanted.terms().iter().copied().filter(|t| test(t.ir.l) && reachable(t.ir)).collect()).simplify()
+        };
+        let (scalars, gated) = (keep(&|l| l == 0), keep(&|l| l > 0));
+        let gate_parity = if reachable(Irrep::new(0, Parity::Even)) { Parity::Even } else { Parity::Odd };
+        let gates = MulIrrep { mul: gated.num_irreps(), ir: Irrep::new(0, gate_parity) };
+
+        let parts: Vec<MulIrrep> = [scalars.terms(), &[gates][..usize::from(gates.mul > 0)], gated.terms()].concat();
+        let (sorted, order) = sort(&Irreps::new(parts.clone()));
+        let (input, output) = (
+            Layout::new(&sorted.simplify()),
+            Layout::new(&Irreps::new([scalars.terms(), gated.terms()].concat())),
+        );
+        // Where each part starts among the merged slots of the input: (slot, channel).
+        let mut places = vec![(0, 0); parts.len()];
+        let (mut slot, mut channel) = (0, 0);
+        for (k, &part) in order.iter().enumerate() {
+            if k > 0 && sorted.terms()[k].ir != sorted.terms()[k - 1].ir {
+                (slot, channel) = (slot + 1, 0);
+            }
+            places[part] = (slot, channel);
+            channel += parts[part].mul;
+        }
+        let columns = |part: usize| -> Vec<usize> {
+            let (slot, channel) = places[part];
+            input.columns(slot).iter().map(|c| c + channel).collect()
+        };
+        let mut radial = 0;
+        let mut tables_scalars = Vec::new();
+        for (k, t) in scalars.terms().iter().enumerate() {
+            let activation = if t.ir.p == Parity::Even { Activation::Silu } else { Activation::Tanh };
+            let (from, to) = (columns(k)[0], output.columns(k)[0]);
+            tables_scalars.push(Scalars { activation, from, to, radial, channels: t.mul });
+            radial += t.mul;
+        }
+        let count = scalars.terms().len();
+        let mut gate = if gates.mul > 0 { columns(count)[0] } else { 0 };
+        let mut tables_gated = Vec::new();
+        for (k, t) in gated.terms().iter().enumerate() {
+            let (from, to) = (columns(count + 1 + k), output.columns(count + k).to_vec());
+            tables_gated.push(Gated { gate, from, to, radial, channels: t.mul });
+            (gate, radial) = (gate + t.mul, radial + t.mul);
+        }
+        let gate_activation = if gate_parity == Parity::Even { Activation::Sigmoid } else { Activation::Tanh };
+        let tables =
+            Tables { input, output, scalars: tables_scalars, gate_activation, gated: tables_gated, channels: radial };
+        Gate { tables: Arc::new(tables) }
+    }
+
+    /// What the gate reads: scalars, gates and gated slots, sorted and merged.
+    pub fn input(&self) -> &Layout {
+        &self.tables.input
+    }
+
+    /// What it gives.
+    pub fn output(&self) -> &Layout {
+        &self.tables.output
+    }
+
+    /// Radial weights a row needs: one per output channel.
+    pub fn channels(&self) -> usize {
+        self.tables.channels
+    }
+
+    /// The gate alone: `[rows, input dim]` -> `[rows, output dim]`, layout order.
+    ///
+    /// # Errors
+    /// Another number of columns.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let ones = Tensor::ones((x.dims2()?.0, self.channels()), x.dtype(), x.device())?;
+        self.forward_weighted(x, &ones)
+    }
+
+    /// The gate, then channel `c` of row `r` (all its m) times `weights[r, c]`; `weights` is `[rows, channels]`, channels
+    /// in the order of the output slots.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn forward_weighted(&self, x: &Tensor, weights: &Tensor) -> Result<Tensor> {
+        let (rows, columns) = x.dims2()?;
+        if columns != self.tables.input.dim() || weights.dims2()? != (rows, self.channels()) {
+            return Err(Error::Shape {
+                operation: "Gate",
+                expected: format!("[{rows}, {}] and [{rows}, {}]", self.tables.input.dim(), self.channels()),
+                found: format!("{:?} and {:?}", x.dims(), weights.dims()),
+            });
+        }
+        Ok(apply(GateOp { tables: self.tables.clone() }, &[x, weights])?)
+    }
+}
+
+struct GateOp {
+    tables: Arc<Tables>,
+}
+
+impl Operation for GateOp {
+    const NAME: &'static str = "gate";
+
+    fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
+        let (t, count) = (&self.tables, inputs[0].rows());
+        let (din, dout, dw) = (t.input.dim(), t.output.dim(), t.channels);
+        let mut y = vec![T::zero(); count * dout];
+        rows::for_each(&mut y, dout, &rows::chunks(std::slice::from_ref(&(0..count))), |chunk, y| {
+            vectorised(|| {
+                let mut gates = vec![T::zero(); dw];
+                for (row, y) in chunk.zip(y.chunks_exact_mut(dout)) {
+                    let (x, w) = (&inputs[0].data[row * din..][..din], &inputs[1].data[row * dw..][..dw]);
+                    for s in &t.scalars {
+                        let (x, w) = (&x[s.from..][..s.channels], &w[s.radial..][..s.channels]);
+                        let y = &mut y[s.to..][..s.channels];
+                        for c in 0..s.channels {
+                            y[c] = s.activation.at(x[c]).0 * w[c];
+                        }
+                    }
+                    for g in &t.gated {
+                        let gates = &mut gates[..g.channels];
+                        let (gate, w) = (&x[g.gate..][..g.channels], &w[g.radial..][..g.channels]);
+                        for c in 0..g.channels {
+                            gates[c] = t.gate_activation.at(gate[c]).0 * w[c];
+                        }
+                        for (from, to) in g.from.iter().zip(&g.to) {
+                            let (x, y) = (&x[*from..][..g.channels], &mut y[*to..][..g.channels]);
+                            for c in 0..g.channels {
+                                y[c] = x[c] * gates[c];
+                            }
+                        }
+                    }
+                }
+            });
+        });
+        Ok((y, vec![count, dout]))
+    }
+
+    fn backward<T: Real>(
+        &self,
+        inputs: &[Array<T>],
+        _: &[T],
+        dy: &[T],
+        _: &[bool],
+    ) -> candle_core::Result<Vec<Vec<T>>> {
+        let (t, count) = (&self.tables, inputs[0].rows());
+        let (din, dout, dw) = (t.input.dim(), t.output.dim(), t.channels);
+        let (mut dx, mut dweights) = (vec![T::zero(); count * din], vec![T::zero(); count * dw]);
+        let chunks = rows::chunks(std::slice::from_ref(&(0..count)));
+        rows::for_each_pair((&mut dx, din), (&mut dweights, dw), &chunks, |chunk, dx, dweights| {
+            vectorised(|| {
+                let mut scratch = vec![T::zero(); 2 * dw];
+                for (row, (dx, dweights)) in chunk.zip(dx.chunks_exact_mut(din).zip(dweights.chunks_exact_mut(dw))) {
+                    let (x, w) = (&inputs[0].data[row * din..][..din], &inputs[1].data[row * dw..][..dw]);
+                    let dy = &dy[row * dout..][..dout];
+                    for s in &t.scalars {
+                        let (x, w, dy) = (&x[s.from..][..s.channels], &w[s.radial..], &dy[s.to..][..s.channels]);
+                        let (dx, dw) = (&mut dx[s.from..][..s.channels], &mut dweights[s.radial..][..s.channels]);
+                        for c in 0..s.channels {
+                            let (value, slope) = s.activation.at(x[c]);
+                            dx[c] = dy[c] * w[c] * slope;
+                            dw[c] = dy[c] * value;
+                        }
+                    }
+                    for g in &t.gated {
+                        let n = g.channels;
+                        let (weighted, dot) = scratch.split_at_mut(dw);
+                        let (weighted, dot) = (&mut weighted[..n], &mut dot[..n]);
+                        let (gate, w) = (&x[g.gate..][..n], &w[g.radial..][..n]);
+                        for c in 0..n {
+                            weighted[c] = t.gate_activation.at(gate[c]).0 * w[c];
+                            dot[c] = T::zero();
+                        }
+                        for (from, to) in g.from.iter().zip(&g.to) {
+                            let (x, dy, dx) = (&x[*from..][..n], &dy[*to..][..n], &mut dx[*from..][..n]);
+                            for c in 0..n {
+                                dot[c] += x[c] * dy[c];
+                                dx[c] = dy[c] * weighted[c];
+                            }
+                        }
+                        for c in 0..n {
+                            let (value, slope) = t.gate_activation.at(gate[c]);
+                            dx[g.gate + c] = dot[c] * w[c] * slope;
+                            dweights[g.radial + c] = dot[c] * value;
+                        }
+                    }
+                }
+            });
+        });
+        Ok(vec![dx, dweights])
+    }
+}

@@ -1,0 +1,249 @@
+//! e3nn's Linear on features in [`Layout`] order, and its twin whose weights depend on the class of the row: the
+//! fully connected tensor product with a one-hot vector (DeepH-E3's self-connection).
+
+use super::irreps::{Convention, Irreps};
+use super::layout::Layout;
+use crate::kernels::matmul::multiply;
+use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, rows};
+use crate::{Init, Result, Scope};
+use candle_core::Tensor;
+use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rows of one class (species, or pair of species), adjacent; the classes of a matrix follow each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    /// 0-based class.
+    pub class: usize,
+    /// Its rows.
+    pub rows: Range<usize>,
+}
+
+impl Segment {
+    /// Runs of equal classes.
+    pub fn runs(classes: &[usize]) -> Arc<[Segment]> {
+        let mut segments: Vec<Segment> = Vec::new();
+        for (row, &class) in classes.iter().enumerate() {
+            match segments.last_mut() {
+                Some(last) if last.class == class => last.rows.end = row + 1,
+                _ => segments.push(Segment { class, rows: row..row + 1 }),
+            }
+        }
+        segments.into()
+    }
+}
+
+#[derive(Debug)]
+struct Path {
+    input: usize,
+    output: usize,
+    shape: [usize; 2],
+    offset: usize,
+    scale: f64,
+}
+
+/// Block-diagonal linear map between equal irreps: `y_{o,w,m} = sum_{i,u} c_{io} W_{u,s,w} x_{i,u,m} (+ b)`, where `s`
+/// is the class of the row (one class: e3nn's `o3.Linear`).
+#[derive(Clone, Debug)]
+pub struct Linear {
+    tables: Arc<Tables>,
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+#[derive(Debug)]
+struct Tables {
+    input: Layout,
+    output: Layout,
+    paths: Vec<Path>,
+    classes: usize,
+    weights: usize,
+    biases: Vec<Range<usize>>, // columns of the 0e slots
+}
+
+impl Tables {
+    fn new(input: &Irreps, output: &Irreps, classes: usize, convention: Convention) -> Self {
+        let (slots_in, slots_out) = (input.terms(), output.terms());
+        let mut paths = Vec::new();
+        let mut weights = 0;
+        for (i, a) in slots_in.iter().enumerate() {
+            for (o, b) in slots_out.iter().enumerate().filter(|(_, b)| b.ir == a.ir) {
+                let sources: Vec<usize> = slots_in.iter().filter(|t| t.ir == b.ir).map(|t| t.mul * classes).collect();
+                let fan_in = match convention {
+                    Convention::V06 => sources.iter().sum(),
+                    Convention::V035 => a.mul * classes * sources.len(),
+                };
+                let scale = 1.0 / (fan_in.max(1) as f64).sqrt();
+                paths.push(Path { input: i, output: o, shape: [a.mul, b.mul], offset: weights, scale });
+                weights += a.mul * classes * b.mul;
+            }
+        }
+        let (input, output) = (Layout::new(input), Layout::new(output));
+        let scalars = slots_out.iter().enumerate().filter(|(_, t)| t.ir.is_scalar());
+        let biases = scalars.map(|(o, t)| output.columns(o)[0]..output.columns(o)[0] + t.mul).collect();
+        Tables { input, output, paths, classes, weights, biases }
+    }
+}
+
+impl Linear {
+    /// Declares `weight` (e3nn's flat order: paths by input then output slot, each `[mul_in, classes, mul_out]`) and,
+    /// with `bias`, one number per 0e output channel. e3nn's initialisation: normal, and zero for the bias.
+    ///
+    /// # Errors
+    /// A parameter of the same name and another shape.
+    pub fn new(
+        scope: &Scope,
+        input: &Irreps,
+        output: &Irreps,
+        classes: usize,
+        bias: bool,
+        convention: Convention,
+    ) -> Result<Self> {
+        let tables = Tables::new(input, output, classes, convention);
+        let weight = scope.parameter("weight", tables.weights, Init::Normal(1.0))?;
+        let biases: usize = tables.biases.iter().map(|r| r.len()).sum();
+        let bias = if bias { Some(scope.parameter("bias", biases, Init::Constant(0.0))?) } else { None };
+        Ok(Linear { tables: Arc::new(tables), weight, bias })
+    }
+
+    /// `x`: `[rows, input dim]` in layout order; `segments` cover its rows. Returns `[rows, output dim]`.
+    ///
+    /// # Errors
+    /// Wrong number of columns, or a class out of range.
+    pub fn forward(&self, x: &Tensor, segments: &Arc<[Segment]>) -> Result<Tensor> {
+        let tables = &self.tables;
+        if x.dims2()?.1 != tables.input.dim() || segments.iter().any(|s| s.class >= tables.classes) {
+            return Err(crate::Error::Shape {
+                operation: "Linear",
+                expected: format!("[rows, {}] and classes below {}", tables.input.dim(), tables.classes),
+                found: format!("{:?} and {segments:?}", x.dims()),
+            });
+        }
+        let operation = LinearOp { tables: tables.clone(), segments: segments.clone() };
+        Ok(match &self.bias {
+            Some(bias) => apply(operation, &[x, &self.weight, bias])?,
+            None => apply(operation, &[x, &self.weight])?,
+        })
+    }
+
+    /// As [`Self::forward`] with all rows of class 0.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forward_plain(&self, x: &Tensor) -> Result<Tensor> {
+        let whole = Segment { class: 0, rows: 0..x.dims2()?.0 };
+        self.forward(x, &Arc::from([whole]))
+    }
+}
+
+struct LinearOp {
+    tables: Arc<Tables>,
+    segments: Arc<[Segment]>,
+}
+
+impl LinearOp {
+    /// Rows cut into chunks inside which the class is constant.
+    fn chunks(&self) -> (Vec<Range<usize>>, impl Fn(usize) -> usize + Sync + '_) {
+        let parts: Vec<Range<usize>> = self.segments.iter().map(|s| s.rows.clone()).collect();
+        let class = |row: usize| self.segments[self.segments.partition_point(|s| s.rows.end <= row)].class;
+        (rows::chunks(&parts), class)
+    }
+
+    fn weight<'a, T>(&self, path: &Path, class: usize, weights: &'a [T]) -> View<'a, T> {
+        let stride = self.tables.classes * path.shape[1];
+        View::rows(&weights[path.offset..], path.shape, stride, class * path.shape[1])
+    }
+}
+
+impl Operation for LinearOp {
+    const NAME: &'static str = "irreps-linear";
+
+    fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
+        let (t, x, w) = (&self.tables, inputs[0].data, inputs[1].data);
+        let (din, dout, count) = (t.input.dim(), t.output.dim(), inputs[0].rows());
+        let mut y = vec![T::zero(); count * dout];
+        let (chunks, class) = self.chunks();
+        rows::for_each(&mut y, dout, &chunks, |chunk, out| {
+            let x = &x[chunk.start * din..chunk.end * din];
+            for path in &t.paths {
+                let weight = self.weight(path, class(chunk.start), w);
+                for (a, b) in t.input.columns(path.input).iter().zip(t.output.columns(path.output)) {
+                    let from = View::rows(x, [chunk.len(), path.shape[0]], din, *a);
+                    let mut to = ViewMut::rows(out, [chunk.len(), path.shape[1]], dout, *b);
+                    multiply(from, weight, &mut to, path.scale, true);
+                }
+            }
+            if let Some(bias) = inputs.get(2) {
+                for out in out.chunks_exact_mut(dout) {
+                    let mut bias = bias.data.iter();
+                    for range in &t.biases {
+                        out[range.clone()].iter_mut().zip(&mut bias).for_each(|(y, b)| *y += *b);
+                    }
+                }
+            }
+        });
+        Ok((y, vec![count, dout]))
+    }
+
+    fn backward<T: Real>(
+        &self,
+        inputs: &[Array<T>],
+        _: &[T],
+        dy: &[T],
+        wanted: &[bool],
+    ) -> candle_core::Result<Vec<Vec<T>>> {
+        let (t, x, w) = (&self.tables, inputs[0].data, inputs[1].data);
+        let (din, dout) = (t.input.dim(), t.output.dim());
+        let mut gradients = vec![Vec::new(); inputs.len()];
+        if wanted[0] {
+            let mut dx = vec![T::zero(); x.len()];
+            let (chunks, class) = self.chunks();
+            rows::for_each(&mut dx, din, &chunks, |chunk, dx| {
+                let dy = &dy[chunk.start * dout..chunk.end * dout];
+                for path in &t.paths {
+                    let weight = self.weight(path, class(chunk.start), w).t();
+                    for (a, b) in t.input.columns(path.input).iter().zip(t.output.columns(path.output)) {
+                        let from = View::rows(dy, [chunk.len(), path.shape[1]], dout, *b);
+                        let mut to = ViewMut::rows(dx, [chunk.len(), path.shape[0]], din, *a);
+                        multiply(from, weight, &mut to, path.scale, true);
+                    }
+                }
+            });
+            gradients[0] = dx;
+        }
+        if wanted[1] {
+            let mut dw = vec![T::zero(); w.len()];
+            let mut rest = dw.as_mut_slice();
+            let mut tasks = Vec::new();
+            for path in &t.paths {
+                let (mine, others) =
+                    std::mem::take(&mut rest).split_at_mut(path.shape[0] * t.classes * path.shape[1]);
+                rest = others;
+                tasks.push((path, mine));
+            }
+            tasks.into_par_iter().for_each(|(path, dw)| {
+                for segment in self.segments.iter() {
+                    let (first, count) = (segment.rows.start, segment.rows.len());
+                    for (a, b) in t.input.columns(path.input).iter().zip(t.output.columns(path.output)) {
+                        let x = View::rows(x, [count, path.shape[0]], din, first * din + a).t();
+                        let dy = View::rows(dy, [count, path.shape[1]], dout, first * dout + b);
+                        let stride = t.classes * path.shape[1];
+                        let mut to = ViewMut::rows(dw, path.shape, stride, segment.class * path.shape[1]);
+                        multiply(x, dy, &mut to, path.scale, true);
+                    }
+                }
+            });
+            gradients[1] = dw;
+        }
+        if inputs.len() == 3 {
+            let mut db = vec![T::zero(); inputs[2].data.len()];
+            for dy in dy.chunks_exact(dout.max(1)) {
+                let columns = t.biases.iter().flat_map(|range| &dy[range.clone()]);
+                db.iter_mut().zip(columns).for_each(|(b, g)| *b += *g);
+            }
+            gradients[2] = db;
+        }
+        Ok(gradients)
+    }
+}

@@ -1,0 +1,120 @@
+//! A fixed sparse linear map on the columns of a tensor: permutations of components, and the Wigner-Eckart map from
+//! irreps to matrix blocks.
+
+use crate::kernels::{Array, Operation, Real, apply, rows};
+use candle_core::{Result, Tensor};
+use std::sync::Arc;
+
+#[derive(Debug, PartialEq)]
+struct Rows {
+    starts: Vec<usize>,
+    entries: Vec<(usize, f64)>,
+}
+
+impl Rows {
+    fn new(count: usize, mut triplets: Vec<(usize, usize, f64)>) -> Self {
+        triplets.sort_by_key(|t| (t.0, t.1));
+        let mut starts = vec![0; count + 1];
+        for t in &triplets {
+            starts[t.0 + 1] += 1;
+        }
+        for k in 0..count {
+            starts[k + 1] += starts[k];
+        }
+        Rows { starts, entries: triplets.into_iter().map(|(_, column, value)| (column, value)).collect() }
+    }
+
+    fn product<T: Real>(&self, x: &[T], y: &mut [T]) {
+        for (k, y) in y.iter_mut().enumerate() {
+            let mut sum = T::zero();
+            for &(column, value) in &self.entries[self.starts[k]..self.starts[k + 1]] {
+                sum += T::of(value) * x[column];
+            }
+            *y = sum;
+        }
+    }
+}
+
+/// `y[.., a] = sum_b M[a, b] x[.., b]` with a constant sparse `M`. Cloning shares the tables.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SparseMap {
+    forward: Arc<Rows>,
+    backward: Arc<Rows>,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl SparseMap {
+    /// From (output column, input column, value); repeated places add up.
+    pub fn new(inputs: usize, outputs: usize, triplets: Vec<(usize, usize, f64)>) -> Self {
+        let transposed = triplets.iter().map(|&(a, b, v)| (b, a, v)).collect();
+        let (forward, backward) = (Rows::new(outputs, triplets), Rows::new(inputs, transposed));
+        SparseMap { forward: Arc::new(forward), backward: Arc::new(backward), inputs, outputs }
+    }
+
+    /// Input and output columns.
+    pub fn shape(&self) -> (usize, usize) {
+        (self.inputs, self.outputs)
+    }
+
+    /// The non-zero elements.
+    pub fn triplets(&self) -> Vec<(usize, usize, f64)> {
+        let rows = &self.forward;
+        let row = |a: usize| rows.entries[rows.starts[a]..rows.starts[a + 1]].iter().map(move |&(b, v)| (a, b, v));
+        (0..self.outputs).flat_map(row).collect()
+    }
+
+    /// The transposed map.
+    pub fn transpose(&self) -> Self {
+        SparseMap {
+            forward: self.backward.clone(),
+            backward: self.forward.clone(),
+            inputs: self.outputs,
+            outputs: self.inputs,
+        }
+    }
+
+    /// `next` after `self`, as one map.
+    pub fn then(&self, next: &SparseMap) -> SparseMap {
+        let mine = &self.forward;
+        let expand = |(a, b, v): (usize, usize, f64)| {
+            mine.entries[mine.starts[b]..mine.starts[b + 1]].iter().map(move |&(c, w)| (a, c, v * w))
+        };
+        SparseMap::new(self.inputs, next.outputs, next.triplets().into_iter().flat_map(expand).collect())
+    }
+
+    /// Applies the map to `x`, `[rows, inputs]`, f32 or f64; differentiable.
+    ///
+    /// # Errors
+    /// Another number of columns, or an unsupported dtype.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        if x.dims2()?.1 != self.inputs {
+            candle_core::bail!("sparse map: {} columns expected, found {:?}", self.inputs, x.dims());
+        }
+        apply(self.clone(), &[x])
+    }
+
+    fn run<T: Real>(rows_of: &Rows, x: &[T], from: usize, to: usize) -> Vec<T> {
+        let count = x.len() / from.max(1);
+        let mut y = vec![T::zero(); count * to];
+        rows::for_each(&mut y, to, &rows::chunks(std::slice::from_ref(&(0..count))), |chunk, out| {
+            for (row, out) in chunk.zip(out.chunks_exact_mut(to)) {
+                rows_of.product(&x[row * from..(row + 1) * from], out);
+            }
+        });
+        y
+    }
+}
+
+impl Operation for SparseMap {
+    const NAME: &'static str = "sparse-map";
+
+    fn forward<T: Real>(&self, inputs: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
+        let y = Self::run(&self.forward, inputs[0].data, self.inputs, self.outputs);
+        Ok((y, vec![inputs[0].rows(), self.outputs]))
+    }
+
+    fn backward<T: Real>(&self, _: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
+        Ok(vec![Self::run(&self.backward, dy, self.outputs, self.inputs)])
+    }
+}

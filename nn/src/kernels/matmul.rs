@@ -1,0 +1,120 @@
+//! Matrix products of strided views, on one thread: callers split rows over threads themselves, which keeps small
+//! products (a few hundred edges) on both cores where splitting inside the product would not pay.
+
+use super::Real;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static FLOPS: AtomicU64 = AtomicU64::new(0);
+
+/// Floating-point operations done by [`multiply`] in this process so far (2 m n k each).
+pub fn flops() -> u64 {
+    FLOPS.load(Ordering::Relaxed)
+}
+
+/// A matrix inside a slice: element `(i, j)` is `data[offset + i * row + j * column]`.
+#[derive(Clone, Copy)]
+pub struct View<'a, T> {
+    data: &'a [T],
+    shape: [usize; 2],
+    strides: [usize; 2],
+    offset: usize,
+}
+
+/// A mutable [`View`].
+pub struct ViewMut<'a, T> {
+    data: &'a mut [T],
+    shape: [usize; 2],
+    strides: [usize; 2],
+    offset: usize,
+}
+
+fn check(length: usize, offset: usize, shape: [usize; 2], strides: [usize; 2]) {
+    if shape[0] > 0 && shape[1] > 0 {
+        let last = offset + (shape[0] - 1) * strides[0] + (shape[1] - 1) * strides[1];
+        assert!(last < length, "matrix view ends at {last}, the slice at {length}");
+    }
+}
+
+impl<'a, T> View<'a, T> {
+    /// Rows of `stride` elements, of which `shape[1]` from `offset` on are meant.
+    pub fn rows(data: &'a [T], shape: [usize; 2], stride: usize, offset: usize) -> Self {
+        check(data.len(), offset, shape, [stride, 1]);
+        View { data, shape, strides: [stride, 1], offset }
+    }
+
+    /// The transpose, without a copy.
+    pub fn t(self) -> Self {
+        View { shape: [self.shape[1], self.shape[0]], strides: [self.strides[1], self.strides[0]], ..self }
+    }
+}
+
+impl<'a, T> ViewMut<'a, T> {
+    /// As [`View::rows`].
+    pub fn rows(data: &'a mut [T], shape: [usize; 2], stride: usize, offset: usize) -> Self {
+        check(data.len(), offset, shape, [stride, 1]);
+        ViewMut { data, shape, strides: [stride, 1], offset }
+    }
+}
+
+/// `c = scale * a b`, or `c += scale * a b` when `accumulate`.
+///
+/// # Panics
+/// When the shapes do not fit: a bug of the caller.
+pub fn multiply<T: Real>(a: View<T>, b: View<T>, c: &mut ViewMut<T>, scale: f64, accumulate: bool) {
+    let ([m, k], n) = (a.shape, b.shape[1]);
+    assert!(b.shape[0] == k && c.shape == [m, n], "{:?} x {:?} -> {:?}", a.shape, b.shape, c.shape);
+    if m == 0 || n == 0 || (k == 0 && accumulate) {
+        return;
+    }
+    FLOPS.fetch_add(2 * (m * n * k) as u64, Ordering::Relaxed);
+    let one = if accumulate { T::one() } else { T::zero() };
+    // SAFETY: the three views were checked against their slices, and `c` is borrowed mutably, so it overlaps neither.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c.data.as_mut_ptr().add(c.offset),
+            c.strides[1] as isize,
+            c.strides[0] as isize,
+            accumulate,
+            a.data.as_ptr().add(a.offset),
+            a.strides[1] as isize,
+            a.strides[0] as isize,
+            b.data.as_ptr().add(b.offset),
+            b.strides[1] as isize,
+            b.strides[0] as isize,
+            one,
+            T::of(scale),
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strided_product_equals_the_definition() {
+        let a: Vec<f64> = (0..30).map(|i| (i as f64 * 0.7).sin()).collect(); // 5 rows of 6, columns 1..4
+        let b: Vec<f64> = (0..12).map(|i| (i as f64 * 1.3).cos()).collect(); // 4 x 3 read as its transpose
+        let mut c = vec![1.0; 5 * 4];
+        multiply(
+            View::rows(&a, [5, 3], 6, 1),
+            View::rows(&b, [4, 3], 3, 0).t(),
+            &mut ViewMut::rows(&mut c, [5, 4], 4, 0),
+            2.0,
+            true,
+        );
+        for i in 0..5 {
+            for j in 0..4 {
+                let sum: f64 = (0..3).map(|k| a[i * 6 + 1 + k] * b[j * 3 + k]).sum();
+                assert!((c[i * 4 + j] - 1.0 - 2.0 * sum).abs() < 1e-14);
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! From a forward and a backward function over slices to a differentiable candle operation.
+
+use super::Real;
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor};
+use std::sync::Arc;
+
+/// A contiguous tensor seen from a kernel.
+#[derive(Clone, Copy)]
+pub struct Array<'a, T> {
+    /// All elements, row-major.
+    pub data: &'a [T],
+    /// Extents.
+    pub dims: &'a [usize],
+}
+
+impl<T> Array<'_, T> {
+    /// First extent.
+    pub fn rows(&self) -> usize {
+        self.dims[0]
+    }
+}
+
+/// A differentiable function of one to three tensors of one dtype, on the CPU.
+pub trait Operation: Send + Sync + 'static {
+    /// Shown in candle's messages.
+    const NAME: &'static str;
+
+    /// Output elements and extents.
+    fn forward<T: Real>(&self, inputs: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)>;
+
+    /// Gradients of the inputs for the gradient `dy` of the output `y`; `wanted[k]` tells whether anybody reads the
+    /// k-th, and an unwanted one may be left empty.
+    fn backward<T: Real>(&self, inputs: &[Array<T>], y: &[T], dy: &[T], wanted: &[bool]) -> Result<Vec<Vec<T>>>;
+}
+
+struct Adapter<O> {
+    operation: O,
+    wanted: Vec<bool>,
+}
+
+/// Applies `operation`; gradients flow to every input that is or depends on a variable.
+///
+/// # Errors
+/// Not one to three inputs, a dtype other than f32 or f64, another device, or an error of the operation.
+pub fn apply<O: Operation>(operation: O, inputs: &[&Tensor]) -> Result<Tensor> {
+    let inputs = inputs.iter().map(|t| t.contiguous()).collect::<Result<Vec<_>>>()?;
+    let wanted = inputs.iter().map(|t| t.track_op()).collect();
+    let adapter = Adapter { operation, wanted };
+    match inputs.as_slice() {
+        [a] => a.apply_op1_arc(Arc::new(Box::new(adapter))),
+        [a, b] => a.apply_op2_arc(b, Arc::new(Box::new(adapter))),
+        [a, b, c] => a.apply_op3_arc(b, c, Arc::new(Box::new(adapter))),
+        other => candle_core::bail!("{}: {} inputs", O::NAME, other.len()),
+    }
+}
+
+impl<O: Operation> Adapter<O> {
+    fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        match inputs[0].0.dtype() {
+            DType::F32 => self.forward_as::<f32>(inputs),
+            DType::F64 => self.forward_as::<f64>(inputs),
+            other => candle_core::bail!("{}: dtype f32 or f64, found {other:?}", O::NAME),
+        }
+    }
+
+    fn forward_as<T: Real>(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        let arrays = inputs.iter().map(|(s, l)| view::<T>(O::NAME, s, l)).collect::<Result<Vec<_>>>()?;
+        let (data, dims) = self.operation.forward(&arrays)?;
+        Ok((T::to_cpu_storage_owned(data), Shape::from(dims)))
+    }
+
+    fn backward(&self, inputs: &[&Tensor], y: &Tensor, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        match y.dtype() {
+            DType::F32 => self.backward_as::<f32>(inputs, y, dy),
+            _ => self.backward_as::<f64>(inputs, y, dy),
+        }
+    }
+
+    fn backward_as<T: Real>(&self, inputs: &[&Tensor], y: &Tensor, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let dy = dy.contiguous()?;
+        let guards: Vec<_> = inputs.iter().map(|t| t.storage_and_layout()).collect();
+        let arrays = guards.iter().map(|(s, l)| view::<T>(O::NAME, cpu(O::NAME, s)?, l)).collect::<Result<Vec<_>>>()?;
+        let ((ys, yl), (gs, gl)) = (y.storage_and_layout(), dy.storage_and_layout());
+        let y_array = view::<T>(O::NAME, cpu(O::NAME, &ys)?, yl)?;
+        let dy_array = view::<T>(O::NAME, cpu(O::NAME, &gs)?, gl)?;
+        let gradients = self.operation.backward(&arrays, y_array.data, dy_array.data, &self.wanted)?;
+        let wrap = |((gradient, input), wanted): ((Vec<T>, &&Tensor), &bool)| {
+            wanted.then(|| Tensor::from_vec(gradient, input.shape(), input.device())).transpose()
+        };
+        gradients.into_iter().zip(inputs).zip(&self.wanted).map(wrap).collect()
+    }
+}
+
+fn cpu<'a>(name: &str, storage: &'a Storage) -> Result<&'a CpuStorage> {
+    match storage {
+        Storage::Cpu(storage) => Ok(storage),
+        _ => candle_core::bail!("{name}: implemented on the CPU only"),
+    }
+}
+
+fn view<'a, T: Real>(name: &str, storage: &'a CpuStorage, layout: &'a Layout) -> Result<Array<'a, T>> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(Array { data: &T::cpu_storage_as_slice(storage)?[start..end], dims: layout.dims() }),
+        None => candle_core::bail!("{name}: contiguous input expected"),
+    }
+}
+
+impl<O: Operation> CustomOp1 for Adapter<O> {
+    fn name(&self) -> &'static str {
+        O::NAME
+    }
+    fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.forward(&[(s, l)])
+    }
+    fn bwd(&self, a: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        Ok(self.backward(&[a], y, dy)?.pop().flatten())
+    }
+}
+
+impl<O: Operation> CustomOp2 for Adapter<O> {
+    fn name(&self) -> &'static str {
+        O::NAME
+    }
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.forward(&[(s1, l1), (s2, l2)])
+    }
+    fn bwd(&self, a: &Tensor, b: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let mut gradients = self.backward(&[a, b], y, dy)?.into_iter();
+        Ok((gradients.next().flatten(), gradients.next().flatten()))
+    }
+}
+
+impl<O: Operation> CustomOp3 for Adapter<O> {
+    fn name(&self) -> &'static str {
+        O::NAME
+    }
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward(&[(s1, l1), (s2, l2), (s3, l3)])
+    }
+    #[allow(clippy::type_complexity, reason = "candle's signature")]
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        c: &Tensor,
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let mut gradients = self.backward(&[a, b, c], y, dy)?.into_iter();
+        Ok((gradients.next().flatten(), gradients.next().flatten(), gradients.next().flatten()))
+    }
+}

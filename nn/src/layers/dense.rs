@@ -1,0 +1,111 @@
+//! `y = x W^T + b`, with the weight stored as PyTorch does, `[out, in]`.
+
+use crate::kernels::matmul::multiply;
+use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, rows};
+use crate::{Init, Result, Scope};
+use candle_core::Tensor;
+
+/// A linear layer with bias.
+#[derive(Clone, Debug)]
+pub struct Dense {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Dense {
+    /// Declares `weight` `[outputs, inputs]` and `bias` `[outputs]`, both uniform within 1 / sqrt(inputs) as PyTorch's
+    /// `nn.Linear`.
+    ///
+    /// # Errors
+    /// A parameter of the same name and another shape.
+    pub fn new(scope: &Scope, inputs: usize, outputs: usize) -> Result<Self> {
+        let bound = Init::Uniform(1.0 / (inputs.max(1) as f64).sqrt());
+        Self::with_init(scope, inputs, outputs, bound, bound)
+    }
+
+    /// As [`Self::new`] with zeros: the layer starts as the zero map.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn zeros(scope: &Scope, inputs: usize, outputs: usize) -> Result<Self> {
+        Self::with_init(scope, inputs, outputs, Init::Constant(0.0), Init::Constant(0.0))
+    }
+
+    fn with_init(scope: &Scope, inputs: usize, outputs: usize, weight: Init, bias: Init) -> Result<Self> {
+        Ok(Dense {
+            weight: scope.parameter("weight", (outputs, inputs), weight)?,
+            bias: scope.parameter("bias", outputs, bias)?,
+        })
+    }
+
+    /// `[rows, inputs]` -> `[rows, outputs]`.
+    ///
+    /// # Errors
+    /// Another number of columns.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (outputs, inputs) = self.weight.dims2()?;
+        if x.dims2()?.1 != inputs {
+            return Err(crate::Error::Shape {
+                operation: "Dense",
+                expected: format!("[rows, {inputs}] -> [rows, {outputs}]"),
+                found: format!("{:?}", x.dims()),
+            });
+        }
+        Ok(apply(DenseOp, &[x, &self.weight, &self.bias])?)
+    }
+}
+
+struct DenseOp;
+
+/// Rows of the weight gradient that one task computes.
+const GRADIENT_ROWS: usize = 32;
+
+impl Operation for DenseOp {
+    const NAME: &'static str = "dense";
+
+    fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
+        let [x, w, b] = [inputs[0].data, inputs[1].data, inputs[2].data];
+        let (count, [outputs, ins]) = (inputs[0].rows(), [inputs[1].dims[0], inputs[1].dims[1]]);
+        let mut y = vec![T::zero(); count * outputs];
+        rows::for_each(&mut y, outputs, &rows::chunks(std::slice::from_ref(&(0..count))), |chunk, y| {
+            y.chunks_exact_mut(outputs).for_each(|y| y.copy_from_slice(b));
+            let x = View::rows(&x[chunk.start * ins..], [chunk.len(), ins], ins, 0);
+            let w = View::rows(w, [outputs, ins], ins, 0).t();
+            multiply(x, w, &mut ViewMut::rows(y, [chunk.len(), outputs], outputs, 0), 1.0, true);
+        });
+        Ok((y, vec![count, outputs]))
+    }
+
+    fn backward<T: Real>(
+        &self,
+        inputs: &[Array<T>],
+        _: &[T],
+        dy: &[T],
+        wanted: &[bool],
+    ) -> candle_core::Result<Vec<Vec<T>>> {
+        let [x, w] = [inputs[0].data, inputs[1].data];
+        let (count, [outputs, ins]) = (inputs[0].rows(), [inputs[1].dims[0], inputs[1].dims[1]]);
+        let mut dx = Vec::new();
+        if wanted[0] {
+            dx = vec![T::zero(); count * ins];
+            rows::for_each(&mut dx, ins, &rows::chunks(std::slice::from_ref(&(0..count))), |chunk, dx| {
+                let dy = View::rows(&dy[chunk.start * outputs..], [chunk.len(), outputs], outputs, 0);
+                let w = View::rows(w, [outputs, ins], ins, 0);
+                multiply(dy, w, &mut ViewMut::rows(dx, [chunk.len(), ins], ins, 0), 1.0, false);
+            });
+        }
+        let mut dw = vec![T::zero(); w.len()];
+        let tasks: Vec<_> =
+            (0..outputs).step_by(GRADIENT_ROWS).map(|s| s..(s + GRADIENT_ROWS).min(outputs)).collect();
+        rows::for_each(&mut dw, ins, &tasks, |range, dw| {
+            let dy = View::rows(dy, [count, range.len()], outputs, range.start).t();
+            let x = View::rows(x, [count, ins], ins, 0);
+            multiply(dy, x, &mut ViewMut::rows(dw, [range.len(), ins], ins, 0), 1.0, false);
+        });
+        let mut db = vec![T::zero(); outputs];
+        for dy in dy.chunks_exact(outputs.max(1)) {
+            db.iter_mut().zip(dy).for_each(|(b, g)| *b += *g);
+        }
+        Ok(vec![dx, dw, db])
+    }
+}

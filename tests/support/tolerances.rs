@@ -1,0 +1,16 @@
+//! Every tolerance of the golden tests, in one place. A change here is its own commit with its own reason.
+
+#![allow(dead_code, reason = "each test binary uses some of them")]
+
+/// Clebsch-Gordan, harmonics, Wigner D: absolute.
+pub const TABLES: f64 = 1e-12;
+/// One module, output: absolute.
+pub const MODULE: f64 = 1e-11;
+/// Small networks, features and H (eV): absolute.
+pub const SMALL_NET: f64 = 1e-10;
+/// The network of default widths, H (eV, up to 113): absolute.
+pub const DEFAULT_NET: f64 = 1e-9;
+/// Gradients: relative to the norm of the tensor.
+pub const GRADIENT: f64 = 1e-8;
+/// Parameters after three Adam steps: relative to the norm of the tensor.
+pub const ADAM: f64 = 1e-7;
