@@ -168,7 +168,9 @@ mod tests {
         let cut = a.detach().mul(&b).unwrap().sum_all().unwrap().backward().unwrap();
         let message = assert_every_variable_has_gradient(&parameters, &cut).unwrap_err().to_string();
         assert_eq!(message, "gradients: a has none");
-        let zero = ((&a * 0.0).unwrap() + (&b / 0.0).unwrap()).unwrap().sum_all().unwrap().backward().unwrap();
+        let nothing = a.zeros_like().unwrap();
+        let zero =
+            ((&a * &nothing).unwrap() + (&b / &nothing).unwrap()).unwrap().sum_all().unwrap().backward().unwrap();
         let message = assert_every_variable_has_gradient(&parameters, &zero).unwrap_err().to_string();
         assert_eq!(message, "gradients: a is zero everywhere; b is not finite");
     }

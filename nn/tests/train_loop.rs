@@ -1,0 +1,180 @@
+//! The loop's limits, faults and bookkeeping.
+
+use candle_core::{DType, Device, Tensor};
+use std::fs;
+use std::sync::atomic::AtomicBool;
+use tesseral_nn::optim::{AdamConfig, ScheduleConfig, ScheduleKind, ScheduleUnit};
+use tesseral_nn::rng::Streams;
+use tesseral_nn::train::{
+    Event, NonFinitePolicy, Observer, Silent, StepContext, Task, TrainConfig, Trainer, Validation, checkpoint,
+    on_large_stack,
+};
+use tesseral_nn::{Error, Init, Parameters, Result};
+
+/// Minimises (w - 3)^2; can turn bad at some steps.
+struct Parabola {
+    parameters: Parameters,
+    samples: usize,
+    bad_steps: Vec<u64>,
+    bad_gradient: bool,
+    pause: std::time::Duration,
+}
+
+impl Parabola {
+    fn new() -> Self {
+        let parameters = Parameters::new(Streams::new(0), DType::F64, &Device::Cpu);
+        parameters.root().parameter("w", 1, Init::Constant(0.0)).unwrap();
+        Parabola {
+            parameters,
+            samples: 4,
+            bad_steps: Vec::new(),
+            bad_gradient: false,
+            pause: std::time::Duration::ZERO,
+        }
+    }
+
+    fn distance(&self) -> Result<Tensor> {
+        let w = self.parameters.get("w").unwrap();
+        Ok((w.as_tensor() - 3.0)?.sqr()?.sum_all()?)
+    }
+}
+
+impl Task for Parabola {
+    fn samples(&self) -> usize {
+        self.samples
+    }
+    fn loss(&mut self, _sample: usize, context: &StepContext) -> Result<Tensor> {
+        std::thread::sleep(self.pause);
+        let loss = self.distance()?;
+        match (self.bad_steps.contains(&context.step), self.bad_gradient) {
+            (false, _) => Ok(loss),
+            (true, false) => Ok((loss * f64::NAN)?),
+            // A finite value with a slope that is not a number: 0 times infinity.
+            (true, true) => {
+                let w = self.parameters.get("w").unwrap();
+                Ok((loss + w.mul(&w.zeros_like()?)?.sqrt()?.sum_all()?)?)
+            }
+        }
+    }
+    fn validate(&mut self) -> Result<Option<Validation>> {
+        Ok(Some(self.distance()?.to_scalar::<f64>()?.into()))
+    }
+}
+
+fn config(steps: u64) -> TrainConfig {
+    let optimizer = AdamConfig { learning_rate: 0.1, ..AdamConfig::default() };
+    TrainConfig { steps: Some(steps), checkpoint_every: 2, validate_every: 5, optimizer, ..TrainConfig::default() }
+}
+
+fn trainer(task: &Parabola, config: TrainConfig, run: Option<&std::path::Path>) -> Trainer {
+    Trainer::new(&task.parameters, Streams::new(0), config, run, "text").unwrap()
+}
+
+const GO: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn learns_and_keeps_the_best() {
+    let run = tempfile::tempdir().unwrap();
+    let mut task = Parabola::new();
+    let mut trainer = trainer(&task, config(100), Some(run.path()));
+    let summary = trainer.run(&mut task, &mut Silent, &GO).unwrap();
+    assert_eq!((summary.step, summary.epochs), (100, 25));
+    let (best_step, best) = summary.best.unwrap();
+    assert!(best < 1e-2 && summary.last_loss.unwrap() < 0.1);
+    assert!(trainer.restore_best().unwrap());
+    assert_eq!(task.validate().unwrap().unwrap().loss, best);
+    let kept: Vec<u64> = checkpoint::list(run.path()).unwrap().into_iter().map(|(step, _)| step).collect();
+    assert!(kept.contains(&100) && kept.contains(&98) && kept.len() <= 3, "{kept:?} best {best_step}");
+    // Called again, a finished run does nothing.
+    let metrics = fs::read(run.path().join("metrics.jsonl")).unwrap();
+    assert_eq!(trainer.run(&mut task, &mut Silent, &GO).unwrap().step, 100);
+    assert_eq!(fs::read(run.path().join("metrics.jsonl")).unwrap(), metrics);
+}
+
+#[test]
+fn a_loss_that_is_not_a_number_ends_the_run_and_leaves_the_last_checkpoint() {
+    for (bad_gradient, what) in [(false, "loss of sample"), (true, "gradient of w")] {
+        let run = tempfile::tempdir().unwrap();
+        let mut task = Parabola { bad_steps: vec![6], bad_gradient, ..Parabola::new() };
+        let error = trainer(&task, config(9), Some(run.path())).run(&mut task, &mut Silent, &GO).unwrap_err();
+        assert!(matches!(&error, Error::NonFinite { step: 6, what: found } if found.contains(what)), "{error}");
+        let latest = checkpoint::latest(run.path()).unwrap().unwrap();
+        assert_eq!(checkpoint::load(&latest).unwrap().step, 4);
+        assert!(task.validate().unwrap().unwrap().loss.is_finite());
+    }
+}
+
+#[test]
+fn bad_updates_can_be_skipped_but_not_for_ever() {
+    struct Messages(Vec<String>);
+    impl Observer for Messages {
+        fn on_event(&mut self, event: Event<'_>) {
+            if let Event::Message(text) = event {
+                self.0.push(text.into());
+            }
+        }
+    }
+    let skip = TrainConfig { non_finite: NonFinitePolicy::Skip, ..config(20) };
+    let run = tempfile::tempdir().unwrap();
+    let mut task = Parabola { bad_steps: vec![3, 4], ..Parabola::new() };
+    let mut heard = Messages(Vec::new());
+    assert_eq!(trainer(&task, skip.clone(), Some(run.path())).run(&mut task, &mut heard, &GO).unwrap().step, 20);
+    assert_eq!(heard.0.len(), 2);
+    assert!(heard.0[0].ends_with("is not finite at step 3; update skipped"), "{heard:?}", heard = heard.0);
+    let metrics = fs::read_to_string(run.path().join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.matches("\"skipped\":true").count(), 2);
+    task.bad_steps = (1..=20).collect();
+    let error = trainer(&task, skip, None).run(&mut task, &mut Silent, &GO).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { step: 11, .. }), "{error}");
+}
+
+#[test]
+fn a_time_budget_ends_the_run_and_drives_the_schedule() {
+    let schedule = ScheduleConfig { kind: ScheduleKind::Cosine, by: ScheduleUnit::Time, ..ScheduleConfig::default() };
+    let config = TrainConfig { steps: None, max_seconds: Some(0.4), schedule, ..config(1) };
+    struct Rates(Vec<f64>);
+    impl Observer for Rates {
+        fn on_step(&mut self, step: tesseral_nn::train::observer::Step) {
+            self.0.push(step.learning_rate);
+        }
+    }
+    let mut task = Parabola { pause: std::time::Duration::from_millis(10), ..Parabola::new() };
+    let mut rates = Rates(Vec::new());
+    let summary = trainer(&task, config, None).run(&mut task, &mut rates, &GO).unwrap();
+    assert!(summary.seconds >= 0.4 && summary.step >= 2, "{summary:?}");
+    assert_eq!(rates.0[0], 0.1);
+    assert!(rates.0.windows(2).all(|pair| pair[1] < pair[0]), "{rates:?}", rates = rates.0);
+}
+
+#[test]
+fn unfit_settings_and_data_are_named() {
+    let mut task = Parabola::new();
+    let refusal = |config: TrainConfig| {
+        Trainer::new(&Parabola::new().parameters, Streams::new(0), config, None, "")
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(refusal(TrainConfig::default()).starts_with("steps: "));
+    assert!(refusal(TrainConfig { batch: 0, ..config(1) }).starts_with("batch: "));
+    task.samples = 0;
+    let error = trainer(&task, config(1), None).run(&mut task, &mut Silent, &GO).unwrap_err();
+    assert_eq!(error.to_string(), "training data: expected samples, found none");
+}
+
+#[test]
+fn a_deep_graph_fits_the_large_stack() {
+    let norm = on_large_stack(|| {
+        let task = Parabola::new();
+        let mut x = task.parameters.get("w").unwrap().as_tensor().clone();
+        for _ in 0..40_000 {
+            x = (x + 1.0).unwrap();
+        }
+        let gradients = x.sum_all().unwrap().backward().unwrap();
+        let norm = gradients.get(task.parameters.get("w").unwrap().as_tensor()).unwrap().to_vec1::<f64>().unwrap()[0];
+        // Dropping a graph is recursive too.
+        drop(x);
+        norm
+    });
+    assert_eq!(norm.unwrap(), 1.0);
+}
