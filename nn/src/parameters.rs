@@ -156,11 +156,90 @@ impl Scope {
                 unit.sample_iter(&mut stream).take(count).map(|u: f64| bound * u).collect()
             }
         };
-        let tensor =
-            Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(self.dtype())?.to_device(self.device())?;
+        let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(self.dtype())?.to_device(self.device())?;
         let variable = Var::from_tensor(&tensor)?;
         let tensor = variable.as_tensor().clone();
         self.parameters.variables.borrow_mut().insert(path, variable);
         Ok(tensor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declare(order: &[&str], dtype: DType) -> Parameters {
+        let parameters = Parameters::new(Streams::new(1), dtype, &Device::Cpu);
+        for name in order {
+            parameters.root().enter("layer").parameter(name, (2, 3), Init::Normal(1.0)).unwrap();
+        }
+        parameters
+    }
+
+    fn values(parameters: &Parameters) -> Vec<(String, Vec<f64>)> {
+        let host = |v: &Var| v.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        parameters.to_vec().iter().map(|(name, v)| (name.clone(), host(v))).collect()
+    }
+
+    #[test]
+    fn values_depend_on_names_not_on_the_order_of_declaration() {
+        let one = values(&declare(&["b", "a", "c"], DType::F64));
+        assert_eq!(one, values(&declare(&["c", "b", "a"], DType::F64)));
+        assert_eq!(one.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["layer.a", "layer.b", "layer.c"]);
+        assert_ne!(one[0].1, one[1].1);
+        // f32 starts at the rounded f64 values.
+        for ((_, wide), (_, narrow)) in one.iter().zip(values(&declare(&["a", "b", "c"], DType::F32))) {
+            assert!(wide.iter().zip(narrow).all(|(w, n)| f64::from(*w as f32) == n));
+        }
+    }
+
+    #[test]
+    fn initial_values_have_their_moments() {
+        let parameters = Parameters::new(Streams::new(7), DType::F64, &Device::Cpu);
+        let n = 20_000;
+        for (name, init, variance, largest) in [
+            ("normal", Init::Normal(0.5), 0.25, f64::INFINITY),
+            ("uniform", Init::Uniform(2.0), 4.0 / 3.0, 2.0),
+            ("constant", Init::Constant(0.0), 0.0, 0.0),
+        ] {
+            let values = parameters.root().parameter(name, n, init).unwrap().to_vec1::<f64>().unwrap();
+            let mean = values.iter().sum::<f64>() / n as f64;
+            let found = values.iter().map(|x| x * x).sum::<f64>() / n as f64 - mean * mean;
+            assert!(mean.abs() < 0.03 && (found - variance).abs() < 0.03, "{name}: {mean} {found}");
+            assert!(values.iter().all(|x| x.abs() <= largest));
+        }
+        assert_eq!(parameters.count(), 3 * n);
+    }
+
+    #[test]
+    fn a_name_is_shared_with_its_shape_only() {
+        let parameters = declare(&["a"], DType::F64);
+        let scope = parameters.root().enter("layer");
+        let again = scope.parameter("a", (2, 3), Init::Constant(9.0)).unwrap();
+        assert_eq!(again.id(), parameters.get("layer.a").unwrap().as_tensor().id());
+        let message = scope.parameter("a", (3, 2), Init::Constant(0.0)).unwrap_err().to_string();
+        assert!(message.contains("layer.a of shape [2, 3]") && message.ends_with("found [3, 2]"), "{message}");
+    }
+
+    #[test]
+    fn load_takes_all_or_nothing_and_a_snapshot_stays() {
+        let parameters = declare(&["a", "b"], DType::F32);
+        let snapshot = parameters.snapshot().unwrap();
+        let before = values(&parameters);
+        for (_, variable) in parameters.to_vec() {
+            variable.set(&variable.ones_like().unwrap()).unwrap();
+        }
+        let mut wrong = snapshot.clone();
+        let a = wrong.remove("layer.a").unwrap();
+        wrong.insert("layer.b".into(), a.t().unwrap());
+        wrong.insert("layer.z".into(), a);
+        let message = parameters.load(&wrong).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "parameters: layer.a is missing; layer.b: expected shape [2, 3], found [3, 2]; layer.z is not expected"
+        );
+        assert!(values(&parameters).iter().all(|(_, v)| v.iter().all(|&x| x == 1.0)));
+        parameters.load(&snapshot).unwrap();
+        assert_eq!(values(&parameters), before);
     }
 }

@@ -34,3 +34,27 @@ impl Streams {
         ChaCha8Rng::from_seed(hash.finalize().into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::RngCore;
+
+    #[test]
+    fn equal_keys_give_equal_numbers_and_different_keys_do_not() {
+        let first = |seed: u64, name: &str, counters: &[u64]| Streams::new(seed).stream(name, counters).next_u64();
+        assert_eq!(first(1, "a", &[2]), first(1, "a", &[2]));
+        let others = [first(2, "a", &[2]), first(1, "b", &[2]), first(1, "a", &[3]), first(1, "a", &[2, 0])];
+        let more = [first(1, "a", &[]), first(1, "", &[2]), first(1, "aa", &[2])];
+        assert!(others.iter().chain(&more).all(|&number| number != first(1, "a", &[2])));
+    }
+
+    // hashlib.sha256(struct.pack("<QQ", 42, 4) + b"test" + struct.pack("<QQ", 1, 2)) keys ChaCha8; the numbers are
+    // fixed here so that a change of crate that would change every run is seen.
+    #[test]
+    fn numbers_are_fixed_for_all_machines_and_versions() {
+        let mut stream = Streams::new(42).stream("test", &[1, 2]);
+        let numbers: Vec<u64> = (0..3).map(|_| stream.next_u64()).collect();
+        assert_eq!(numbers, [7187262601513922409, 11268914852747114250, 8488489620262199747]);
+    }
+}
