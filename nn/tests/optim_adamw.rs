@@ -1,5 +1,7 @@
 //! Adam and AdamW against a plain loop in f64.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use candle_core::{DType, Device, Tensor};
 use rand_distr::{Distribution, StandardNormal};
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! Checkpoints: layout, equal bytes, pruning, and one clear error for each kind of damage.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use candle_core::{DType, Device, Tensor};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -152,7 +154,8 @@ fn a_broken_manifest_is_never_believed() {
 
 #[test]
 fn tensors_that_do_not_fit_are_named_with_the_file() {
-    let cases: [(&str, Box<dyn Fn(&mut BTreeMap<String, Tensor>)>); 3] = [
+    type Change = Box<dyn Fn(&mut BTreeMap<String, Tensor>)>;
+    let cases: [(&str, Change); 3] = [
         ("layer.bias is missing", Box::new(|m| drop(m.remove("layer.bias")))),
         ("extra is not expected", Box::new(|m| drop(m.insert("extra".into(), m["layer.bias"].clone())))),
         (
@@ -194,4 +197,49 @@ fn safetensors_with_a_matching_digest_but_a_broken_header_is_refused() {
             assert!(read.restore(&path, &parameters()).is_err() || i >= length - 8, "byte {i}");
         }
     }
+}
+
+/// Not a test by itself: the process that [`killed_at_any_moment_the_latest_checkpoint_is_whole`] kills.
+#[test]
+#[ignore = "runs as the child of another test"]
+fn child_that_writes_for_ever() {
+    let Some(run) = std::env::var_os("TESSERAL_TEST_RUN") else { return };
+    let run = PathBuf::from(run);
+    let mut step = checkpoint::list(&run).unwrap().last().map_or(0, |(step, _)| *step);
+    loop {
+        step += 1;
+        // Every third is written twice, so that replacing is interrupted too.
+        for _ in 0..1 + u64::from(step % 3 == 0) {
+            checkpoint::save(&run, &contents(step)).unwrap();
+        }
+        checkpoint::prune(&run, 2, &[]).unwrap();
+    }
+}
+
+#[test]
+fn killed_at_any_moment_the_latest_checkpoint_is_whole() {
+    let run = tempfile::tempdir().unwrap();
+    checkpoint::save(run.path(), &contents(1)).unwrap();
+    let mut last = 1;
+    for kill in 0..40u64 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_that_writes_for_ever", "--ignored"])
+            .env("TESSERAL_TEST_RUN", run.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(5 + kill * 7919 % 50));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let read = checkpoint::load(&checkpoint::latest(run.path()).unwrap().unwrap()).unwrap();
+        assert!(read.step + 1 >= last, "step {} after {last}", read.step);
+        last = read.step;
+        for (_, path) in checkpoint::list(run.path()).unwrap() {
+            checkpoint::load(&path).unwrap();
+        }
+    }
+    assert!(last > 10, "only {last} checkpoints were written");
+    checkpoint::sweep(run.path()).unwrap();
+    let hidden = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().to_string_lossy().starts_with('.');
+    assert!(!fs::read_dir(run.path().join("checkpoints")).unwrap().any(hidden));
 }

@@ -1,5 +1,7 @@
 //! The loop's limits, faults and bookkeeping.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use candle_core::{DType, Device, Tensor};
 use std::fs;
 use std::sync::atomic::AtomicBool;
@@ -70,7 +72,7 @@ fn trainer(task: &Parabola, config: TrainConfig, run: Option<&std::path::Path>) 
     Trainer::new(&task.parameters, Streams::new(0), config, run, "text").unwrap()
 }
 
-const GO: AtomicBool = AtomicBool::new(false);
+static GO: AtomicBool = AtomicBool::new(false);
 
 #[test]
 fn learns_and_keeps_the_best() {

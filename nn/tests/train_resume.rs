@@ -1,6 +1,8 @@
 //! Resume to the bit: a 20-step run stopped after any step and continued by a new trainer gives the same weights and
 //! the same `metrics.jsonl` as the run that was never stopped.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use candle_core::{DType, Device, Tensor};
 use rand_distr::{Distribution, StandardNormal};
 use std::fs;
@@ -122,8 +124,11 @@ impl Observer for StopAfter<'_> {
     }
 }
 
-/// Weights and metrics of a whole run; `stop_after` 0 lets it run through.
-fn run(folder: &Path, config: &TrainConfig, stop_after: u64) -> (Vec<(String, Vec<u32>)>, String, Vec<String>) {
+/// Names and the bits of the values.
+type Weights = Vec<(String, Vec<u32>)>;
+
+/// Weights, metrics and messages of a whole run; `stop_after` 0 lets it run through.
+fn run(folder: &Path, config: &TrainConfig, stop_after: u64) -> (Weights, String, Vec<String>) {
     let flag = AtomicBool::new(false);
     let mut task = Mlp::new(11);
     let mut observer = StopAfter { step: stop_after, flag: &flag, messages: Vec::new() };
