@@ -209,7 +209,7 @@ fn child_that_writes_for_ever() {
     loop {
         step += 1;
         // Every third is written twice, so that replacing is interrupted too.
-        for _ in 0..1 + u64::from(step % 3 == 0) {
+        for _ in 0..1 + u64::from(step.is_multiple_of(3)) {
             checkpoint::save(&run, &contents(step)).unwrap();
         }
         checkpoint::prune(&run, 2, &[]).unwrap();

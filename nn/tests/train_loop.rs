@@ -165,6 +165,21 @@ fn unfit_settings_and_data_are_named() {
 }
 
 #[test]
+fn a_used_run_folder_is_not_overwritten() {
+    let run = tempfile::tempdir().unwrap();
+    let mut task = Parabola::new();
+    trainer(&task, config(4), Some(run.path())).run(&mut task, &mut Silent, &GO).unwrap();
+    let metrics = fs::read(run.path().join("metrics.jsonl")).unwrap();
+    let error = trainer(&task, config(9), Some(run.path())).run(&mut task, &mut Silent, &GO).unwrap_err();
+    assert!(error.to_string().contains("expected no checkpoint after step 0, found one of step 4"), "{error}");
+    assert_eq!(fs::read(run.path().join("metrics.jsonl")).unwrap(), metrics);
+    // Resumed with a longer plan it goes on.
+    let mut longer = trainer(&task, config(9), Some(run.path()));
+    longer.resume(&checkpoint::latest(run.path()).unwrap().unwrap()).unwrap();
+    assert_eq!(longer.run(&mut task, &mut Silent, &GO).unwrap().step, 9);
+}
+
+#[test]
 fn a_deep_graph_fits_the_large_stack() {
     let norm = on_large_stack(|| {
         let task = Parabola::new();

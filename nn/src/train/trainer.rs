@@ -8,94 +8,23 @@
 mod config;
 mod run_folder;
 mod state;
+mod task;
 
 pub use config::{NonFinitePolicy, TrainConfig};
+pub use task::{StepContext, Task, Validation};
 
 use super::observer::{Observer, Start, Step, ValidationEvent};
 use super::sampler::Sampler;
 use crate::optim::{AdamW, Ema, Gradients, Plateau, PlateauAction, Schedule, ScheduleKind, ScheduleUnit};
 use crate::rng::Streams;
 use crate::{Error, Parameters, Result};
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use run_folder::RunFolder;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-
-/// Where in the run a loss is asked for. Draw random numbers from `streams` with these counters, so that a resumed
-/// run draws the same.
-#[derive(Clone, Copy, Debug)]
-pub struct StepContext {
-    /// Number of the optimiser step that this belongs to, from 1.
-    pub step: u64,
-    /// Place in the step's batch, from 0.
-    pub micro_batch: u64,
-    /// Epoch of the sample, from 0.
-    pub epoch: u64,
-    /// The run's random streams.
-    pub streams: Streams,
-}
-
-/// Result of a validation.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Validation {
-    /// The figure that is compared (smaller is better).
-    pub loss: f64,
-    /// Further figures by name; they go to the metrics.
-    pub metrics: BTreeMap<String, f64>,
-}
-
-impl From<f64> for Validation {
-    fn from(loss: f64) -> Self {
-        Validation { loss, metrics: BTreeMap::new() }
-    }
-}
-
-/// What is trained.
-pub trait Task {
-    /// Number of training samples, 0..n.
-    fn samples(&self) -> usize;
-
-    /// The loss of one sample (or micro-batch), a scalar that depends on the parameters.
-    ///
-    /// # Errors
-    /// Whatever stops the run.
-    fn loss(&mut self, sample: usize, context: &StepContext) -> Result<Tensor>;
-
-    /// Loss and gradients of one sample. By default [`Task::loss`] and its backward pass.
-    ///
-    /// # Errors
-    /// Whatever stops the run.
-    fn loss_and_gradients(
-        &mut self,
-        sample: usize,
-        context: &StepContext,
-        parameters: &Parameters,
-    ) -> Result<(f64, Gradients)> {
-        let loss = self.loss(sample, context)?;
-        let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        if !value.is_finite() {
-            return Ok((value, Gradients::new()));
-        }
-        Ok((value, Gradients::collect(parameters, &loss.backward()?)))
-    }
-
-    /// Units of work in a sample (edges, tokens), for the throughput.
-    fn size(&self, sample: usize) -> usize {
-        let _ = sample;
-        1
-    }
-
-    /// Quality on unseen data with the present weights; `None` when there is nothing to validate on.
-    ///
-    /// # Errors
-    /// Whatever stops the run.
-    fn validate(&mut self) -> Result<Option<Validation>> {
-        Ok(None)
-    }
-}
 
 /// The best validation so far.
 #[derive(Clone, Debug)]
@@ -215,7 +144,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Interrupted`] after `stop` (a checkpoint is written first); [`Error::NonFinite`] for a loss, gradient
-    /// or validation that is not finite (the last checkpoint stays); those of the task and of writing.
+    /// or validation that is not finite (the last checkpoint stays); [`Error::Format`] when the run folder holds
+    /// checkpoints of later steps (a finished run, or one that was not resumed); those of the task and of writing.
     pub fn run(&mut self, task: &mut dyn Task, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Summary> {
         let samples = task.samples();
         if samples == 0 {
@@ -302,10 +232,11 @@ impl Trainer {
             (ScheduleUnit::Time, Some(fraction)) => schedule.learning_rate_at(fraction),
             _ => schedule.learning_rate(self.step),
         };
+        let full = self.config.optimizer.learning_rate;
         match &self.plateau {
             // The warm-up of the schedule times what validation left of the full rate.
-            Some(plateau) => pure * (plateau.rate() / self.config.optimizer.learning_rate),
-            None => pure,
+            Some(plateau) if full > 0.0 => pure * (plateau.rate() / full),
+            _ => pure,
         }
     }
 

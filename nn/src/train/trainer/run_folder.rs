@@ -1,8 +1,8 @@
 //! What a run writes: metrics, timings, checkpoints.
 
-use crate::Result;
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::metrics::{MetricsLog, write_csv};
+use crate::{Error, Result};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -18,8 +18,17 @@ impl RunFolder {
         RunFolder { path: path.to_path_buf(), config_text: config_text.into(), metrics: None, timing: None }
     }
 
-    /// Opens the logs for a run that goes on after `step`.
+    /// Opens the logs for a run that goes on after `step`. Checkpoints of later steps belong to another run: going on
+    /// would mix the two, and deleting them is not ours to decide.
     pub(super) fn open(&mut self, step: u64) -> Result<()> {
+        if let Some((later, _)) = checkpoint::list(&self.path)?.into_iter().rfind(|(found, _)| *found > step) {
+            return Err(Error::Format {
+                path: self.path.clone(),
+                what: format!(
+                    "expected no checkpoint after step {step}, found one of step {later}: resume it or choose another run folder"
+                ),
+            });
+        }
         checkpoint::sweep(&self.path)?;
         self.metrics = Some(MetricsLog::open(&self.path.join("metrics.jsonl"), step)?);
         self.timing = Some(MetricsLog::open(&self.path.join("timing.jsonl"), step)?);

@@ -1,0 +1,80 @@
+//! What a trainer asks of the thing that is trained.
+
+use crate::optim::Gradients;
+use crate::rng::Streams;
+use crate::{Parameters, Result};
+use candle_core::{DType, Tensor};
+use std::collections::BTreeMap;
+
+/// Where in the run a loss is asked for. Draw random numbers from `streams` with these counters, so that a resumed
+/// run draws the same.
+#[derive(Clone, Copy, Debug)]
+pub struct StepContext {
+    /// Number of the optimiser step that this belongs to, from 1.
+    pub step: u64,
+    /// Place in the step's batch, from 0.
+    pub micro_batch: u64,
+    /// Epoch of the sample, from 0.
+    pub epoch: u64,
+    /// The run's random streams.
+    pub streams: Streams,
+}
+
+/// Result of a validation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Validation {
+    /// The figure that is compared (smaller is better).
+    pub loss: f64,
+    /// Further figures by name; they go to the metrics.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+impl From<f64> for Validation {
+    fn from(loss: f64) -> Self {
+        Validation { loss, metrics: BTreeMap::new() }
+    }
+}
+
+/// What is trained.
+pub trait Task {
+    /// Number of training samples, 0..n.
+    fn samples(&self) -> usize;
+
+    /// The loss of one sample (or micro-batch), a scalar that depends on the parameters.
+    ///
+    /// # Errors
+    /// Whatever stops the run.
+    fn loss(&mut self, sample: usize, context: &StepContext) -> Result<Tensor>;
+
+    /// Loss and gradients of one sample. By default [`Task::loss`] and its backward pass.
+    ///
+    /// # Errors
+    /// Whatever stops the run.
+    fn loss_and_gradients(
+        &mut self,
+        sample: usize,
+        context: &StepContext,
+        parameters: &Parameters,
+    ) -> Result<(f64, Gradients)> {
+        let loss = self.loss(sample, context)?;
+        let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        if !value.is_finite() {
+            return Ok((value, Gradients::new()));
+        }
+        Ok((value, Gradients::collect(parameters, &loss.backward()?)))
+    }
+
+    /// Units of work in a sample (edges, tokens), for the throughput.
+    fn size(&self, sample: usize) -> usize {
+        let _ = sample;
+        1
+    }
+
+    /// Quality on unseen data with the present weights; `None` when there is nothing to validate on.
+    ///
+    /// # Errors
+    /// Whatever stops the run.
+    fn validate(&mut self) -> Result<Option<Validation>> {
+        Ok(None)
+    }
+}
