@@ -1,1 +1,13 @@
-//! hamiltonian
+//! Operators in a localised basis: who the orbitals are, and what may be done to a matrix without changing physics.
+//!
+//! Modules, each using only those above it: [`basis`], [`orbital_order`], [`symmetry`], [`gauge`], [`targets`],
+//! [`wigner_eckart`].
+
+pub mod basis;
+pub mod gauge;
+pub mod orbital_order;
+pub mod symmetry;
+pub mod targets;
+pub mod wigner_eckart;
+
+pub use basis::Basis;

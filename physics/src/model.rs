@@ -1,1 +1,9 @@
-//! model
+//! The two-stage model: an exactly equivariant network predicts a baseline Hamiltonian, a graph Transformer refines it.
+//!
+//! Modules, each using only those above it: [`geometry`], [`covariant`] (stage 1), [`checkpoint_names`], [`refine`]
+//! (stage 2).
+
+pub mod checkpoint_names;
+pub mod covariant;
+pub mod geometry;
+pub mod refine;

@@ -77,6 +77,18 @@ impl Targets {
         Targets { list, places, species: shells.len(), width, spinful }
     }
 
+    /// Targets of these degrees that belong to no element: for tests of the maps alone.
+    pub fn from_degrees(degrees: &[[usize; 2]], spinful: bool) -> Self {
+        let mut width = 0;
+        let mut next = |degrees: &[usize; 2]| {
+            let start = width;
+            width += (2 * degrees[0] + 1) * (2 * degrees[1] + 1);
+            Target { degrees: *degrees, start }
+        };
+        let list = degrees.iter().map(&mut next).collect();
+        Targets { list, places: Vec::new(), species: 0, width, spinful }
+    }
+
     /// The targets in order.
     pub fn list(&self) -> &[Target] {
         &self.list

@@ -1,0 +1,80 @@
+//! DeepH-E3's EquiConv: weighted tensor product with the harmonics of the edge, gate, radial weights.
+
+use crate::Result;
+use crate::model::geometry::Geometry;
+use candle_core::Tensor;
+use tesseral_nn::Scope;
+use tesseral_nn::equivariant::gate::Gate;
+use tesseral_nn::equivariant::irreps::{Convention, Irreps, concat};
+use tesseral_nn::equivariant::so2::EdgeProduct;
+use tesseral_nn::equivariant::tensor_product::{SeparateWeights, TensorProduct};
+use tesseral_nn::layers::Dense;
+use tesseral_nn::layers::activation::silu;
+
+/// Width of the two hidden layers of the radial network (fixed in the original).
+const HIDDEN: usize = 64;
+
+/// A message on every edge from the features of its two atoms and its own.
+pub struct Convolution {
+    product: EdgeProduct,
+    reference: TensorProduct,
+    weights: SeparateWeights,
+    gate: Gate,
+    radial: [Dense; 3],
+}
+
+impl Convolution {
+    /// From `pair` and `edge` slots to as much of `wanted` as they reach with harmonics up to `lmax_harmonics`;
+    /// `basis` radial functions.
+    pub fn new(
+        scope: &Scope,
+        [pair, edge]: [&Irreps; 2],
+        lmax_harmonics: u32,
+        wanted: &Irreps,
+        basis: usize,
+        convention: Convention,
+    ) -> Result<Self> {
+        let (input, harmonics) = (concat(&[pair, edge]), Irreps::spherical_harmonics(lmax_harmonics));
+        let gate = Gate::new(&input, &harmonics, wanted);
+        let product = EdgeProduct::new(pair, edge, lmax_harmonics, gate.input().irreps(), convention);
+        let reference = TensorProduct::new(&input, &harmonics, gate.input().irreps(), convention);
+        let fc = scope.enter("fc");
+        Ok(Convolution {
+            weights: SeparateWeights::new(&scope.enter("tp"), product.paths())?,
+            radial: [
+                Dense::new(&fc.enter(0), basis, HIDDEN)?,
+                Dense::new(&fc.enter(2), HIDDEN, HIDDEN)?,
+                Dense::new(&fc.enter(4), HIDDEN, gate.channels())?,
+            ],
+            product,
+            reference,
+            gate,
+        })
+    }
+
+    /// What the messages are made of.
+    pub fn output(&self) -> &Irreps {
+        self.gate.output().irreps()
+    }
+
+    /// `pair` and `edge`: `[E, dim]` in the frames of `geometry`; returns `[E, output dim]` there.
+    pub fn forward(&self, geometry: &Geometry, pair: &Tensor, edge: &Tensor) -> Result<Tensor> {
+        let z = match &geometry.harmonics {
+            None => self.product.forward(pair, edge, &self.weights, geometry.self_loops)?,
+            Some(harmonics) => {
+                let [pair_layout, edge_layout, _] = self.product.layouts();
+                let x = Tensor::cat(&[pair_layout.to_e3nn().apply(pair)?, edge_layout.to_e3nn().apply(edge)?], 1)?;
+                let z = self.reference.forward(&x, harmonics, &self.weights.full(self.reference.paths())?)?;
+                self.gate.input().from_e3nn().apply(&z)?
+            }
+        };
+        let mut r = geometry.radial_basis.clone();
+        for (k, layer) in self.radial.iter().enumerate() {
+            r = layer.forward(&r)?;
+            if k < 2 {
+                r = silu(&r)?;
+            }
+        }
+        Ok(self.gate.forward_weighted(&z, &r)?)
+    }
+}
