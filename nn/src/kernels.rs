@@ -2,10 +2,13 @@
 //! that turns a forward and a backward function over slices into a differentiable candle operation.
 
 pub mod matmul;
+pub mod memory;
 pub mod operation;
 pub mod real;
 pub mod rows;
+pub mod parallel;
 
 pub use matmul::{View, ViewMut};
 pub use operation::{Array, Operation, apply};
-pub use real::{Real, vectorised};
+pub use real::Real;
+pub(crate) use real::vectorised;

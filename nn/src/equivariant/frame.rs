@@ -98,6 +98,8 @@ impl EdgeFrames {
 /// A slot as the rotation kernel needs it: degree, channels, columns by m in source and destination.
 struct Turn {
     l: usize,
+    /// Where D_l starts in the packed matrices.
+    start: usize,
     channels: usize,
     from: Vec<usize>,
     to: Vec<usize>,
@@ -108,6 +110,7 @@ fn turns(from: &Layout, to: &Layout, first_slot_of_to: usize) -> Vec<Turn> {
     slots
         .map(|(s, t)| Turn {
             l: t.ir.l as usize,
+            start: if t.ir.l == 0 { 0 } else { packed_length(t.ir.l as usize - 1) },
             channels: t.mul,
             from: from.columns(s).to_vec(),
             to: to.columns(first_slot_of_to + s).to_vec(),
@@ -115,27 +118,25 @@ fn turns(from: &Layout, to: &Layout, first_slot_of_to: usize) -> Vec<Turn> {
         .collect()
 }
 
-/// `to (+)= D from` (or `D^T from`), slot by slot.
-#[inline(always)]
-fn rotate<T: Real>(turns: &[Turn], d: &[T], transpose: bool, from: &[T], to: &mut [T]) {
-    let mut start = [0usize; 16];
-    for l in 1..16 {
-        start[l] = packed_length(l - 1);
-    }
-    for turn in turns {
-        let d = &d[start[turn.l]..];
-        match turn.l {
-            0 => {
-                let (a, b) = (turn.from[0], turn.to[0]);
-                to[b..b + turn.channels].iter_mut().zip(&from[a..a + turn.channels]).for_each(|(y, x)| *y += *x);
+vectorised! {
+    /// `to += D from` (or `D^T from`), slot by slot.
+    fn rotate<T>(turns: &[Turn], d: &[T], transpose: bool, from: &[T], to: &mut [T]) {
+        for turn in turns {
+            let d = &d[turn.start..];
+            match turn.l {
+                0 => {
+                    let (a, b) = (turn.from[0], turn.to[0]);
+                    let (x, y) = (&from[a..a + turn.channels], &mut to[b..b + turn.channels]);
+                    y.iter_mut().zip(x).for_each(|(y, x)| *y += *x);
+                }
+                1 => rotate_slot::<T, 3>(turn, d, transpose, from, to),
+                2 => rotate_slot::<T, 5>(turn, d, transpose, from, to),
+                3 => rotate_slot::<T, 7>(turn, d, transpose, from, to),
+                4 => rotate_slot::<T, 9>(turn, d, transpose, from, to),
+                5 => rotate_slot::<T, 11>(turn, d, transpose, from, to),
+                6 => rotate_slot::<T, 13>(turn, d, transpose, from, to),
+                l => rotate_any(turn, 2 * l + 1, d, transpose, from, to),
             }
-            1 => rotate_slot::<T, 3>(turn, d, transpose, from, to),
-            2 => rotate_slot::<T, 5>(turn, d, transpose, from, to),
-            3 => rotate_slot::<T, 7>(turn, d, transpose, from, to),
-            4 => rotate_slot::<T, 9>(turn, d, transpose, from, to),
-            5 => rotate_slot::<T, 11>(turn, d, transpose, from, to),
-            6 => rotate_slot::<T, 13>(turn, d, transpose, from, to),
-            l => rotate_any(turn, 2 * l + 1, d, transpose, from, to),
         }
     }
 }
@@ -246,13 +247,11 @@ impl Operation for Gather {
         let (d, count, x) = (self.dim, self.frames.len(), inputs[0].data);
         let mut y = vec![T::zero(); count * 2 * d];
         rows::for_each(&mut y, 2 * d, &rows::chunks(std::slice::from_ref(&(0..count))), |chunk, out| {
-            vectorised(|| {
-                for (edge, out) in chunk.zip(out.chunks_exact_mut(2 * d)) {
-                    for (turns, node) in self.turns.iter().zip(self.frames.edges[edge]) {
-                        rotate(turns, self.frames.wigner(edge), false, &x[node * d..(node + 1) * d], out);
-                    }
+            for (edge, out) in chunk.zip(out.chunks_exact_mut(2 * d)) {
+                for (turns, node) in self.turns.iter().zip(self.frames.edges[edge]) {
+                    rotate(turns, self.frames.wigner(edge), false, &x[node * d..(node + 1) * d], out);
                 }
-            });
+            }
         });
         Ok((y, vec![count, 2 * d]))
     }
@@ -266,18 +265,16 @@ impl Operation for Gather {
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let (d, f) = (self.dim, &self.frames);
         let flip = |turns: &Vec<Turn>| -> Vec<Turn> {
-            let swap = |t: &Turn| Turn { l: t.l, channels: t.channels, from: t.to.clone(), to: t.from.clone() };
+            let swap = |t: &Turn| Turn { from: t.to.clone(), to: t.from.clone(), ..*t };
             turns.iter().map(swap).collect()
         };
         let turns = [flip(&self.turns[0]), flip(&self.turns[1])];
         let mut dx = vec![T::zero(); inputs[0].data.len()];
         let one_by_one: Vec<_> = (0..f.nodes).map(|n| n..n + 1).collect();
         rows::for_each(&mut dx, d, &one_by_one, |node, dx| {
-            vectorised(|| {
-                for &(edge, end) in &f.ends[f.starts[node.start]..f.starts[node.end]] {
-                    rotate(&turns[end], f.wigner(edge), true, &dy[edge * 2 * d..(edge + 1) * 2 * d], dx);
-                }
-            });
+            for &(edge, end) in &f.ends[f.starts[node.start]..f.starts[node.end]] {
+                rotate(&turns[end], f.wigner(edge), true, &dy[edge * 2 * d..(edge + 1) * 2 * d], dx);
+            }
         });
         Ok(vec![dx])
     }
@@ -297,11 +294,9 @@ impl Operation for Scatter {
         let mut y = vec![T::zero(); f.nodes * d];
         let one_by_one: Vec<_> = (0..f.nodes).map(|n| n..n + 1).collect();
         rows::for_each(&mut y, d, &one_by_one, |node, y| {
-            vectorised(|| {
-                for &(edge, _) in f.ends[f.starts[node.start]..f.starts[node.end]].iter().filter(|e| e.1 == 0) {
-                    rotate(&self.turns, f.wigner(edge), true, &x[edge * d..(edge + 1) * d], y);
-                }
-            });
+            for &(edge, _) in f.ends[f.starts[node.start]..f.starts[node.end]].iter().filter(|e| e.1 == 0) {
+                rotate(&self.turns, f.wigner(edge), true, &x[edge * d..(edge + 1) * d], y);
+            }
         });
         Ok((y, vec![f.nodes, d]))
     }
@@ -316,12 +311,10 @@ impl Operation for Scatter {
         let (d, f) = (self.dim, &self.frames);
         let mut dx = vec![T::zero(); f.len() * d];
         rows::for_each(&mut dx, d, &rows::chunks(std::slice::from_ref(&(0..f.len()))), |chunk, dx| {
-            vectorised(|| {
-                for (edge, dx) in chunk.zip(dx.chunks_exact_mut(d)) {
-                    let node = f.edges[edge][0];
-                    rotate(&self.turns, f.wigner(edge), false, &dy[node * d..(node + 1) * d], dx);
-                }
-            });
+            for (edge, dx) in chunk.zip(dx.chunks_exact_mut(d)) {
+                let node = f.edges[edge][0];
+                rotate(&self.turns, f.wigner(edge), false, &dy[node * d..(node + 1) * d], dx);
+            }
         });
         Ok(vec![dx])
     }
@@ -339,11 +332,9 @@ impl Turned {
         let (d, f) = (self.dim, &self.frames);
         let mut y = vec![T::zero(); x.len()];
         rows::for_each(&mut y, d, &rows::chunks(std::slice::from_ref(&(0..f.len()))), |chunk, y| {
-            vectorised(|| {
-                for (edge, y) in chunk.zip(y.chunks_exact_mut(d)) {
-                    rotate(&self.turns, f.wigner(edge), transpose, &x[edge * d..(edge + 1) * d], y);
-                }
-            });
+            for (edge, y) in chunk.zip(y.chunks_exact_mut(d)) {
+                rotate(&self.turns, f.wigner(edge), transpose, &x[edge * d..(edge + 1) * d], y);
+            }
         });
         y
     }

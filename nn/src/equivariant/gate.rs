@@ -191,32 +191,8 @@ impl Operation for GateOp {
         let (din, dout, dw) = (t.input.dim(), t.output.dim(), t.channels);
         let mut y = vec![T::zero(); count * dout];
         rows::for_each(&mut y, dout, &rows::chunks(std::slice::from_ref(&(0..count))), |chunk, y| {
-            vectorised(|| {
-                let mut gates = vec![T::zero(); dw];
-                for (row, y) in chunk.zip(y.chunks_exact_mut(dout)) {
-                    let (x, w) = (&inputs[0].data[row * din..][..din], &inputs[1].data[row * dw..][..dw]);
-                    for s in &t.scalars {
-                        let (x, w) = (&x[s.from..][..s.channels], &w[s.radial..][..s.channels]);
-                        let y = &mut y[s.to..][..s.channels];
-                        for c in 0..s.channels {
-                            y[c] = s.activation.at(x[c]).0 * w[c];
-                        }
-                    }
-                    for g in &t.gated {
-                        let gates = &mut gates[..g.channels];
-                        let (gate, w) = (&x[g.gate..][..g.channels], &w[g.radial..][..g.channels]);
-                        for c in 0..g.channels {
-                            gates[c] = t.gate_activation.at(gate[c]).0 * w[c];
-                        }
-                        for (from, to) in g.from.iter().zip(&g.to) {
-                            let (x, y) = (&x[*from..][..g.channels], &mut y[*to..][..g.channels]);
-                            for c in 0..g.channels {
-                                y[c] = x[c] * gates[c];
-                            }
-                        }
-                    }
-                }
-            });
+            let [x, w] = [(0, din), (1, dw)].map(|(k, d)| &inputs[k].data[chunk.start * d..chunk.end * d]);
+            gate_rows(t, x, w, y);
         });
         Ok((y, vec![count, dout]))
     }
@@ -233,45 +209,84 @@ impl Operation for GateOp {
         let (mut dx, mut dweights) = (vec![T::zero(); count * din], vec![T::zero(); count * dw]);
         let chunks = rows::chunks(std::slice::from_ref(&(0..count)));
         rows::for_each_pair((&mut dx, din), (&mut dweights, dw), &chunks, |chunk, dx, dweights| {
-            vectorised(|| {
-                let mut scratch = vec![T::zero(); 2 * dw];
-                for (row, (dx, dweights)) in chunk.zip(dx.chunks_exact_mut(din).zip(dweights.chunks_exact_mut(dw))) {
-                    let (x, w) = (&inputs[0].data[row * din..][..din], &inputs[1].data[row * dw..][..dw]);
-                    let dy = &dy[row * dout..][..dout];
-                    for s in &t.scalars {
-                        let (x, w, dy) = (&x[s.from..][..s.channels], &w[s.radial..], &dy[s.to..][..s.channels]);
-                        let (dx, dw) = (&mut dx[s.from..][..s.channels], &mut dweights[s.radial..][..s.channels]);
-                        for c in 0..s.channels {
-                            let (value, slope) = s.activation.at(x[c]);
-                            dx[c] = dy[c] * w[c] * slope;
-                            dw[c] = dy[c] * value;
-                        }
-                    }
-                    for g in &t.gated {
-                        let n = g.channels;
-                        let (weighted, dot) = scratch.split_at_mut(dw);
-                        let (weighted, dot) = (&mut weighted[..n], &mut dot[..n]);
-                        let (gate, w) = (&x[g.gate..][..n], &w[g.radial..][..n]);
-                        for c in 0..n {
-                            weighted[c] = t.gate_activation.at(gate[c]).0 * w[c];
-                            dot[c] = T::zero();
-                        }
-                        for (from, to) in g.from.iter().zip(&g.to) {
-                            let (x, dy, dx) = (&x[*from..][..n], &dy[*to..][..n], &mut dx[*from..][..n]);
-                            for c in 0..n {
-                                dot[c] += x[c] * dy[c];
-                                dx[c] = dy[c] * weighted[c];
-                            }
-                        }
-                        for c in 0..n {
-                            let (value, slope) = t.gate_activation.at(gate[c]);
-                            dx[g.gate + c] = dot[c] * w[c] * slope;
-                            dweights[g.radial + c] = dot[c] * value;
-                        }
-                    }
-                }
-            });
+            let [x, w] = [(0, din), (1, dw)].map(|(k, d)| &inputs[k].data[chunk.start * d..chunk.end * d]);
+            gate_gradients(t, x, w, &dy[chunk.start * dout..chunk.end * dout], dx, dweights);
         });
         Ok(vec![dx, dweights])
+    }
+}
+
+vectorised! {
+    /// The rows of `y` from those of `x` and the radial weights `w`.
+    fn gate_rows<T>(t: &Tables, x: &[T], w: &[T], y: &mut [T]) {
+        let (din, dout, dw) = (t.input.dim(), t.output.dim(), t.channels);
+        let mut gates = vec![T::zero(); dw];
+        for ((x, w), y) in x.chunks_exact(din).zip(w.chunks_exact(dw)).zip(y.chunks_exact_mut(dout)) {
+            for s in &t.scalars {
+                let (x, w) = (&x[s.from..][..s.channels], &w[s.radial..][..s.channels]);
+                let y = &mut y[s.to..][..s.channels];
+                let activation = s.activation;
+                for c in 0..s.channels {
+                    y[c] = activation.at(x[c]).0 * w[c];
+                }
+            }
+            for g in &t.gated {
+                let n = g.channels;
+                let (gates, gate, w) = (&mut gates[..n], &x[g.gate..][..n], &w[g.radial..][..n]);
+                for c in 0..n {
+                    gates[c] = t.gate_activation.at(gate[c]).0 * w[c];
+                }
+                for (from, to) in g.from.iter().zip(&g.to) {
+                    let (x, y) = (&x[*from..][..n], &mut y[*to..][..n]);
+                    for c in 0..n {
+                        y[c] = x[c] * gates[c];
+                    }
+                }
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// The rows of `dx` and `dw` from those of `dy`.
+    fn gate_gradients<T>(t: &Tables, x: &[T], w: &[T], dy: &[T], dx: &mut [T], dw: &mut [T]) {
+        let (din, dout, channels) = (t.input.dim(), t.output.dim(), t.channels);
+        let (mut weighted, mut dot) = (vec![T::zero(); channels], vec![T::zero(); channels]);
+        let inputs = x.chunks_exact(din).zip(w.chunks_exact(channels)).zip(dy.chunks_exact(dout));
+        for (((x, w), dy), (dx, dw)) in inputs.zip(dx.chunks_exact_mut(din).zip(dw.chunks_exact_mut(channels))) {
+            for s in &t.scalars {
+                let n = s.channels;
+                let (x, w, dy) = (&x[s.from..][..n], &w[s.radial..][..n], &dy[s.to..][..n]);
+                let (dx, dw) = (&mut dx[s.from..][..n], &mut dw[s.radial..][..n]);
+                let activation = s.activation;
+                for c in 0..n {
+                    let (value, slope) = activation.at(x[c]);
+                    dx[c] = dy[c] * w[c] * slope;
+                    dw[c] = dy[c] * value;
+                }
+            }
+            for g in &t.gated {
+                let n = g.channels;
+                let (weighted, dot) = (&mut weighted[..n], &mut dot[..n]);
+                let (gate, w) = (&x[g.gate..][..n], &w[g.radial..][..n]);
+                for c in 0..n {
+                    weighted[c] = t.gate_activation.at(gate[c]).0 * w[c];
+                    dot[c] = T::zero();
+                }
+                for (from, to) in g.from.iter().zip(&g.to) {
+                    let (x, dy, dx) = (&x[*from..][..n], &dy[*to..][..n], &mut dx[*from..][..n]);
+                    for c in 0..n {
+                        dot[c] += x[c] * dy[c];
+                        dx[c] = dy[c] * weighted[c];
+                    }
+                }
+                let (dgate, dw) = (&mut dx[g.gate..][..n], &mut dw[g.radial..][..n]);
+                for c in 0..n {
+                    let (value, slope) = t.gate_activation.at(gate[c]);
+                    dgate[c] = dot[c] * w[c] * slope;
+                    dw[c] = dot[c] * value;
+                }
+            }
+        }
     }
 }

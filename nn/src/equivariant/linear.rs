@@ -4,10 +4,9 @@
 use super::irreps::{Convention, Irreps};
 use super::layout::Layout;
 use crate::kernels::matmul::multiply;
-use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, rows};
+use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, parallel, rows};
 use crate::{Init, Result, Scope};
 use candle_core::Tensor;
-use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -222,7 +221,7 @@ impl Operation for LinearOp {
                 rest = others;
                 tasks.push((path, mine));
             }
-            tasks.into_par_iter().for_each(|(path, dw)| {
+            parallel::for_each(tasks, |(path, dw): (&Path, &mut [T])| {
                 for segment in self.segments.iter() {
                     let (first, count) = (segment.rows.start, segment.rows.len());
                     for (a, b) in t.input.columns(path.input).iter().zip(t.output.columns(path.output)) {

@@ -8,7 +8,7 @@ use super::frame::EdgeFrames;
 use super::irreps::{Irreps, Parity};
 use super::layout::Layout;
 use super::wigner::packed_length;
-use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
+use crate::kernels::{Array, Operation, Real, apply, parallel, rows, vectorised};
 use crate::{Error, Init, Result, Scope};
 use candle_core::Tensor;
 use std::ops::Range;
@@ -135,19 +135,66 @@ impl NormOp {
         Some(&frames.wigner::<T>(row)[packed_length(l - 1)..])
     }
 
-    /// Mean over rows and channels of `a`'s slot, in the global frame: `[2l + 1]`; `a(row, column, channel)`.
+    /// The mean as row `row` sees it.
     #[inline(always)]
-    fn mean<T: Real>(&self, slot: &Slot, graph: &Range<usize>, a: impl Fn(usize, usize, usize) -> T) -> Vec<f64> {
-        let n = 2 * slot.l + 1;
-        let (mut total, mut sums) = (vec![0.0; n], vec![T::zero(); n]);
-        for row in graph.clone() {
-            for (sum, column) in sums.iter_mut().zip(&slot.columns) {
-                *sum = T::zero();
-                for c in 0..slot.channels {
-                    *sum += a(row, *column, c);
+    fn turned<T: Real>(&self, row: usize, l: usize, mean: &[T], out: &mut [T]) {
+        let n = 2 * l + 1;
+        match self.wigner::<T>(row, l) {
+            None => out[..n].copy_from_slice(mean),
+            Some(d) => {
+                for (k, o) in out[..n].iter_mut().enumerate() {
+                    let mut sum = T::zero();
+                    for (j, m) in mean.iter().enumerate() {
+                        sum += d[k * n + j] * *m;
+                    }
+                    *o = sum;
                 }
             }
-            match self.wigner::<T>(row, slot.l) {
+        }
+    }
+
+    fn statistics<T: Real>(&self, x: &[T]) -> Vec<Vec<Statistics>> {
+        let of_slot = |slot: &Slot, graph: &Range<usize>| {
+            let n = 2 * slot.l + 1;
+            let mut s = Statistics { mean: vec![0.0; n], rms: 1.0 };
+            if slot.subtract {
+                slot_mean(self, slot, graph, x, &vec![T::one(); slot.channels], &mut s.mean);
+            }
+            if slot.divide {
+                let mut square = 0.0;
+                slot_square(self, slot, graph, x, &rounded(&s.mean), &mut square);
+                let count = (graph.len() * slot.channels * n).max(1) as f64;
+                s.rms = (square / count).sqrt() + self.epsilon;
+            }
+            s
+        };
+        self.graphs.iter().map(|g| parallel::map(&self.slots, |s| of_slot(s, g))).collect()
+    }
+}
+
+fn rounded<T: Real>(values: &[f64]) -> Vec<T> {
+    values.iter().map(|v| T::of(*v)).collect()
+}
+
+/// A slot with its statistics and the two corrections of the backward pass, in the kernel's type.
+struct Ready<'a, T> {
+    slot: &'a Slot,
+    mean: Vec<T>,
+    inverse: T,
+    mean_gradient: Vec<T>,
+    scale: T,
+}
+
+vectorised! {
+    /// Mean over the rows of a graph and all channels of `w_c x_c`, in the global frame: `[2l + 1]`.
+    fn slot_mean<T>(op: &NormOp, slot: &Slot, graph: &Range<usize>, x: &[T], w: &[T], total: &mut [f64]) {
+        let n = 2 * slot.l + 1;
+        let mut sums = vec![T::zero(); n];
+        for row in graph.clone() {
+            for (sum, column) in sums.iter_mut().zip(&slot.columns) {
+                *sum = dot(&x[row * op.dim + column..][..slot.channels], w);
+            }
+            match op.wigner::<T>(row, slot.l) {
                 None => total.iter_mut().zip(&sums).for_each(|(t, s)| *t += s.to_f64()),
                 Some(d) => {
                     for (k, sum) in sums.iter().enumerate() {
@@ -160,56 +207,122 @@ impl NormOp {
         }
         let count = (graph.len() * slot.channels).max(1) as f64;
         total.iter_mut().for_each(|t| *t /= count);
-        total
     }
+}
 
-    /// The mean as row `row` sees it.
-    #[inline(always)]
-    fn turned<T: Real>(&self, row: usize, l: usize, mean: &[f64], out: &mut [T]) {
-        let n = 2 * l + 1;
-        match self.wigner::<T>(row, l) {
-            None => out.iter_mut().zip(mean).for_each(|(o, m)| *o = T::of(*m)),
-            Some(d) => {
-                for (k, o) in out[..n].iter_mut().enumerate() {
-                    let mut sum = T::zero();
-                    for (j, m) in mean.iter().enumerate() {
-                        sum += d[k * n + j] * T::of(*m);
+/// Sum of products in eight partial sums, which vectorises where one sum cannot.
+#[inline(always)]
+fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    let mut partial = [T::zero(); 8];
+    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
+    let mut sum = T::zero();
+    for (a, b) in a8.remainder().iter().zip(b8.remainder()) {
+        sum += *a * *b;
+    }
+    for (a, b) in a8.zip(b8) {
+        for lane in 0..8 {
+            partial[lane] += a[lane] * b[lane];
+        }
+    }
+    partial.iter().for_each(|p| sum += *p);
+    sum
+}
+
+vectorised! {
+    /// Sum of squares of the centred slot.
+    fn slot_square<T>(op: &NormOp, slot: &Slot, graph: &Range<usize>, x: &[T], mean: &[T], square: &mut f64) {
+        let mut shift = vec![T::zero(); 2 * slot.l + 1];
+        let mut centred = vec![T::zero(); slot.channels];
+        for row in graph.clone() {
+            op.turned(row, slot.l, mean, &mut shift);
+            for (column, shift) in slot.columns.iter().zip(&shift) {
+                let x = &x[row * op.dim + column..][..slot.channels];
+                centred.iter_mut().zip(x).for_each(|(c, x)| *c = *x - *shift);
+                *square += dot(&centred, &centred).to_f64();
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Rows `chunk` of the output.
+    fn normalise<T>(op: &NormOp, slots: &[Ready<T>], chunk: Range<usize>, x: &[T], w: &[T], bias: &[T], y: &mut [T]) {
+        let mut shift = [T::zero(); 32];
+        for (row, y) in chunk.zip(y.chunks_exact_mut(op.dim)) {
+            let x = &x[row * op.dim..][..op.dim];
+            for ready in slots {
+                let slot = ready.slot;
+                op.turned(row, slot.l, &ready.mean, &mut shift);
+                let w = &w[slot.weight..][..slot.channels];
+                for (column, shift) in slot.columns.iter().zip(shift) {
+                    let (x, y) = (&x[*column..][..slot.channels], &mut y[*column..][..slot.channels]);
+                    for c in 0..slot.channels {
+                        y[c] = (x[c] - shift) * ready.inverse * w[c];
                     }
-                    *o = sum;
+                }
+                if let Some(first) = slot.bias {
+                    let y = &mut y[slot.columns[0]..][..slot.channels];
+                    y.iter_mut().zip(&bias[first..]).for_each(|(y, b)| *y += *b);
                 }
             }
         }
     }
+}
 
-    fn statistics<T: Real>(&self, x: &[T]) -> Vec<Vec<Statistics>> {
-        let of_slot = |slot: &Slot, graph: &Range<usize>| {
-            vectorised(|| {
-                let n = 2 * slot.l + 1;
-                let at = |row: usize, column: usize, c: usize| x[row * self.dim + column + c];
-                let mean = if slot.subtract { self.mean(slot, graph, at) } else { vec![0.0; n] };
-                let mut rms = 1.0;
-                if slot.divide {
-                    let mut square = 0.0;
-                    let mut shift = vec![T::zero(); n];
-                    for row in graph.clone() {
-                        self.turned(row, slot.l, &mean, &mut shift);
-                        for (column, shift) in slot.columns.iter().zip(&shift) {
-                            let mut sum = T::zero();
-                            for c in 0..slot.channels {
-                                let d = at(row, *column, c) - *shift;
-                                sum += d * d;
-                            }
-                            square += sum.to_f64();
-                        }
-                    }
-                    let count = (graph.len() * slot.channels * n).max(1) as f64;
-                    rms = (square / count).sqrt() + self.epsilon;
+vectorised! {
+    /// Gradients of weight and bias of one slot, and the projection of `w dy` on the centred input.
+    fn slot_gradients<T>(
+        op: &NormOp, slot: &Slot, s: &Statistics, graph: &Range<usize>, x: &[T], dy: &[T], w: &[T],
+        dw: &mut [T], db: &mut [T], projection: &mut f64,
+    ) {
+        let mean = rounded::<T>(&s.mean);
+        let mut shift = vec![T::zero(); 2 * slot.l + 1];
+        let mut of_row = vec![T::zero(); slot.channels];
+        let inverse = T::of(1.0 / s.rms);
+        for row in graph.clone() {
+            op.turned(row, slot.l, &mean, &mut shift);
+            of_row.iter_mut().for_each(|v| *v = T::zero());
+            for (column, shift) in slot.columns.iter().zip(&shift) {
+                let first = row * op.dim + column;
+                let (x, g) = (&x[first..][..slot.channels], &dy[first..][..slot.channels]);
+                for c in 0..slot.channels {
+                    of_row[c] += (x[c] - *shift) * g[c];
                 }
-                Statistics { mean, rms }
-            })
-        };
-        use rayon::prelude::*;
-        self.graphs.iter().map(|g| self.slots.par_iter().map(|s| of_slot(s, g)).collect()).collect()
+            }
+            *projection += dot(&of_row, w).to_f64();
+            for c in 0..slot.channels {
+                dw[c] += of_row[c] * inverse;
+            }
+            if slot.bias.is_some() {
+                let g = &dy[row * op.dim + slot.columns[0]..][..slot.channels];
+                db.iter_mut().zip(g).for_each(|(b, g)| *b += *g);
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Rows `chunk` of the gradient of the input.
+    fn input_gradients<T>(
+        op: &NormOp, slots: &[Ready<T>], chunk: Range<usize>, x: &[T], dy: &[T], w: &[T], dx: &mut [T],
+    ) {
+        let (mut shift, mut mean) = ([T::zero(); 32], [T::zero(); 32]);
+        for (row, dx) in chunk.zip(dx.chunks_exact_mut(op.dim)) {
+            for ready in slots {
+                let slot = ready.slot;
+                op.turned(row, slot.l, &ready.mean, &mut shift);
+                op.turned(row, slot.l, &ready.mean_gradient, &mut mean);
+                let w = &w[slot.weight..][..slot.channels];
+                for ((column, shift), mean) in slot.columns.iter().zip(shift).zip(mean) {
+                    let first = row * op.dim + column;
+                    let (x, g) = (&x[first..][..slot.channels], &dy[first..][..slot.channels]);
+                    let dx = &mut dx[*column..][..slot.channels];
+                    for c in 0..slot.channels {
+                        dx[c] = (w[c] * g[c] - mean) * ready.inverse - (x[c] - shift) * ready.scale;
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -219,30 +332,21 @@ impl Operation for NormOp {
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let [x, weight, bias] = [inputs[0].data, inputs[1].data, inputs[2].data];
         let all = self.statistics.get_or_init(|| self.statistics(x));
+        let ready = |s: &Vec<Statistics>| -> Vec<Ready<T>> {
+            let make = |(slot, s): (_, &Statistics)| Ready {
+                slot,
+                mean: rounded(&s.mean),
+                inverse: T::of(1.0 / s.rms),
+                mean_gradient: Vec::new(),
+                scale: T::zero(),
+            };
+            self.slots.iter().zip(s).map(make).collect()
+        };
+        let ready: Vec<_> = all.iter().map(ready).collect();
         let mut y = vec![T::zero(); x.len()];
         rows::for_each(&mut y, self.dim, &rows::chunks(&self.graphs), |chunk, y| {
             let graph = self.graphs.partition_point(|g| g.end <= chunk.start);
-            vectorised(|| {
-                let mut shift = [T::zero(); 32];
-                for (row, y) in chunk.zip(y.chunks_exact_mut(self.dim)) {
-                    let x = &x[row * self.dim..][..self.dim];
-                    for (slot, s) in self.slots.iter().zip(&all[graph]) {
-                        self.turned(row, slot.l, &s.mean, &mut shift[..2 * slot.l + 1]);
-                        let inverse = T::of(1.0 / s.rms);
-                        let weight = &weight[slot.weight..][..slot.channels];
-                        for (column, shift) in slot.columns.iter().zip(shift) {
-                            let (x, y) = (&x[*column..][..slot.channels], &mut y[*column..][..slot.channels]);
-                            for c in 0..slot.channels {
-                                y[c] = (x[c] - shift) * inverse * weight[c];
-                            }
-                        }
-                        if let Some(first) = slot.bias {
-                            let y = &mut y[slot.columns[0]..][..slot.channels];
-                            y.iter_mut().zip(&bias[first..]).for_each(|(y, b)| *y += *b);
-                        }
-                    }
-                }
-            });
+            normalise(self, &ready[graph], chunk, x, weight, bias, y);
         });
         Ok((y, inputs[0].dims.to_vec()))
     }
@@ -257,69 +361,46 @@ impl Operation for NormOp {
         let [x, weight] = [inputs[0].data, inputs[1].data];
         let all = self.statistics.get_or_init(|| self.statistics(x));
         let (mut dweight, mut dbias) = (vec![T::zero(); weight.len()], vec![T::zero(); inputs[2].data.len()]);
-        // (mean of w g in the global frame, projection of w g on the centred input) of each graph and slot.
-        let mut corrections = Vec::new();
-        vectorised(|| {
-            for (graph, statistics) in self.graphs.iter().zip(all) {
-                let mut of_graph = Vec::with_capacity(self.slots.len());
-                for (slot, s) in self.slots.iter().zip(statistics) {
-                    let n = 2 * slot.l + 1;
-                    let w = &weight[slot.weight..][..slot.channels];
-                    let dw = &mut dweight[slot.weight..][..slot.channels];
-                    let mut shift = vec![T::zero(); n];
-                    let (inverse, mut projection) = (T::of(1.0 / s.rms), 0.0);
-                    for row in graph.clone() {
-                        self.turned(row, slot.l, &s.mean, &mut shift);
-                        let mut sum = T::zero();
-                        for (column, shift) in slot.columns.iter().zip(&shift) {
-                            let first = row * self.dim + column;
-                            let (x, g) = (&x[first..][..slot.channels], &dy[first..][..slot.channels]);
-                            for c in 0..slot.channels {
-                                let centred = (x[c] - *shift) * g[c];
-                                dw[c] += centred * inverse;
-                                sum += centred * w[c];
-                            }
-                        }
-                        projection += sum.to_f64();
-                        if let Some(first) = slot.bias {
-                            let g = &dy[row * self.dim + slot.columns[0]..][..slot.channels];
-                            dbias[first..].iter_mut().zip(g).for_each(|(b, g)| *b += *g);
-                        }
-                    }
-                    let at = |row: usize, column: usize, c: usize| dy[row * self.dim + column + c] * w[c];
-                    let mean = if slot.subtract { self.mean(slot, graph, at) } else { vec![0.0; n] };
-                    let count = (graph.len() * slot.channels * n).max(1) as f64;
-                    // d rms = <x, dx> / (count (rms - epsilon)); centred x has no mean, so this term needs no centring.
-                    let plain = (s.rms - self.epsilon).max(f64::MIN_POSITIVE);
-                    let scale = if slot.divide { projection / (count * s.rms * s.rms * plain) } else { 0.0 };
-                    of_graph.push((mean, scale));
+        let mut ready = Vec::with_capacity(self.graphs.len());
+        for (graph, statistics) in self.graphs.iter().zip(all) {
+            let of_slot = |(slot, s): &(&Slot, &Statistics)| {
+                let (slot, s) = (*slot, *s);
+                let (n, w) = (2 * slot.l + 1, &weight[slot.weight..][..slot.channels]);
+                let mut dw = vec![T::zero(); slot.channels];
+                let mut db = vec![T::zero(); if slot.bias.is_some() { slot.channels } else { 0 }];
+                let (mut projection, mut mean) = (0.0, vec![0.0; n]);
+                slot_gradients(self, slot, s, graph, x, dy, w, &mut dw, &mut db, &mut projection);
+                if slot.subtract {
+                    slot_mean(self, slot, graph, dy, w, &mut mean);
                 }
-                corrections.push(of_graph);
+                let count = (graph.len() * slot.channels * n).max(1) as f64;
+                // d rms = <x, dx> / (count (rms - epsilon)); centred x has no mean, so this term needs no centring.
+                let plain = (s.rms - self.epsilon).max(f64::MIN_POSITIVE);
+                let scale = if slot.divide { projection / (count * s.rms * s.rms * plain) } else { 0.0 };
+                (mean, scale, dw, db)
+            };
+            let pairs: Vec<_> = self.slots.iter().zip(statistics).collect();
+            let parts = parallel::map(&pairs, of_slot);
+            let mut of_graph = Vec::with_capacity(parts.len());
+            for ((slot, s), (mean, scale, dw, db)) in self.slots.iter().zip(statistics).zip(parts) {
+                dweight[slot.weight..].iter_mut().zip(dw).for_each(|(a, b)| *a += b);
+                if let Some(first) = slot.bias {
+                    dbias[first..].iter_mut().zip(db).for_each(|(a, b)| *a += b);
+                }
+                of_graph.push(Ready {
+                    slot,
+                    mean: rounded::<T>(&s.mean),
+                    inverse: T::of(1.0 / s.rms),
+                    mean_gradient: rounded(&mean),
+                    scale: T::of(scale),
+                });
             }
-        });
+            ready.push(of_graph);
+        }
         let mut dx = vec![T::zero(); x.len()];
         rows::for_each(&mut dx, self.dim, &rows::chunks(&self.graphs), |chunk, dx| {
             let graph = self.graphs.partition_point(|g| g.end <= chunk.start);
-            vectorised(|| {
-                let (mut shift, mut mean) = ([T::zero(); 32], [T::zero(); 32]);
-                for (row, dx) in chunk.zip(dx.chunks_exact_mut(self.dim)) {
-                    for ((slot, s), (mean_g, scale)) in self.slots.iter().zip(&all[graph]).zip(&corrections[graph]) {
-                        let n = 2 * slot.l + 1;
-                        self.turned(row, slot.l, &s.mean, &mut shift[..n]);
-                        self.turned(row, slot.l, mean_g, &mut mean[..n]);
-                        let (inverse, scale) = (T::of(1.0 / s.rms), T::of(*scale));
-                        let w = &weight[slot.weight..][..slot.channels];
-                        for ((column, shift), mean) in slot.columns.iter().zip(shift).zip(mean) {
-                            let first = row * self.dim + column;
-                            let (x, g) = (&x[first..][..slot.channels], &dy[first..][..slot.channels]);
-                            let dx = &mut dx[*column..][..slot.channels];
-                            for c in 0..slot.channels {
-                                dx[c] = (w[c] * g[c] - mean) * inverse - (x[c] - shift) * scale;
-                            }
-                        }
-                    }
-                }
-            });
+            input_gradients(self, &ready[graph], chunk, x, dy, weight, dx);
         });
         Ok(vec![dx, dweight, dbias])
     }

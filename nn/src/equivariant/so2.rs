@@ -11,10 +11,9 @@ use super::irreps::{Convention, Irreps, concat, is_natural};
 use super::layout::Layout;
 use super::tensor_product::{Path, SeparateWeights, paths};
 use crate::kernels::matmul::multiply;
-use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, rows, vectorised};
+use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, parallel, rows, vectorised};
 use crate::{Error, Result};
 use candle_core::Tensor;
-use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -207,23 +206,7 @@ impl Operation for Matrices {
         let (t, a, b) = (&self.tables, inputs[0].data, inputs[1].data);
         let mut out = vec![T::zero(); 2 * t.size];
         let (general, loops) = out.split_at_mut(t.size);
-        vectorised(|| {
-            for term in &t.terms {
-                let [rows, width] = term.shape;
-                let b = &b[term.weights[1]..term.weights[1] + width];
-                for u in 0..rows {
-                    let a = &a[term.weights[0] + u * width..][..width];
-                    let place = term.place + u * term.stride;
-                    let value = T::of(term.value);
-                    let row = &mut general[place..place + width];
-                    row.iter_mut().zip(a.iter().zip(b)).for_each(|(z, (a, b))| *z += value * *a * *b);
-                    if term.scalar_harmonic {
-                        let row = &mut loops[place..place + width];
-                        row.iter_mut().zip(a.iter().zip(b)).for_each(|(z, (a, b))| *z += value * *a * *b);
-                    }
-                }
-            }
-        });
+        add_terms(&t.terms, a, b, general, loops);
         Ok((out, vec![2, t.size]))
     }
 
@@ -237,23 +220,48 @@ impl Operation for Matrices {
         let (t, a, b) = (&self.tables, inputs[0].data, inputs[1].data);
         let (mut da, mut db) = (vec![T::zero(); a.len()], vec![T::zero(); b.len()]);
         let (general, loops) = dy.split_at(t.size);
-        let mut sum = Vec::new();
-        vectorised(|| {
-            for term in &t.terms {
-                let [rows, width] = term.shape;
-                let value = T::of(term.value);
-                let b = &b[term.weights[1]..][..width];
-                let db = &mut db[term.weights[1]..][..width];
-                for u in 0..rows {
-                    let first = term.weights[0] + u * width;
-                    let place = term.place + u * term.stride;
-                    let mut g = &general[place..place + width];
-                    if term.scalar_harmonic {
-                        sum.clear();
-                        sum.extend(g.iter().zip(&loops[place..place + width]).map(|(x, y)| *x + *y));
-                        g = &sum;
+        term_gradients(&t.terms, a, b, general, loops, &mut da, &mut db);
+        Ok(vec![da, db])
+    }
+}
+
+vectorised! {
+    fn add_terms<T>(terms: &[Term], a: &[T], b: &[T], general: &mut [T], loops: &mut [T]) {
+        for term in terms {
+            let [rows, width] = term.shape;
+            let value = T::of(term.value);
+            let b = &b[term.weights[1]..][..width];
+            for u in 0..rows {
+                let a = &a[term.weights[0] + u * width..][..width];
+                let place = term.place + u * term.stride;
+                let general = &mut general[place..][..width];
+                for w in 0..width {
+                    general[w] += value * a[w] * b[w];
+                }
+                if term.scalar_harmonic {
+                    let loops = &mut loops[place..][..width];
+                    for w in 0..width {
+                        loops[w] += value * a[w] * b[w];
                     }
-                    let (a, da) = (&a[first..first + width], &mut da[first..first + width]);
+                }
+            }
+        }
+    }
+}
+
+vectorised! {
+    fn term_gradients<T>(
+        terms: &[Term], a: &[T], b: &[T], general: &[T], loops: &[T], da: &mut [T], db: &mut [T],
+    ) {
+        for term in terms {
+            let [rows, width] = term.shape;
+            let value = T::of(term.value);
+            let (b, db) = (&b[term.weights[1]..][..width], &mut db[term.weights[1]..][..width]);
+            for u in 0..rows {
+                let (first, place) = (term.weights[0] + u * width, term.place + u * term.stride);
+                let (a, da) = (&a[first..][..width], &mut da[first..][..width]);
+                for g in [general, loops].into_iter().take(1 + usize::from(term.scalar_harmonic)) {
+                    let g = &g[place..][..width];
                     for w in 0..width {
                         let g = value * g[w];
                         da[w] += g * b[w];
@@ -261,8 +269,7 @@ impl Operation for Matrices {
                     }
                 }
             }
-        });
-        Ok(vec![da, db])
+        }
     }
 }
 
@@ -359,7 +366,7 @@ impl Product {
                 }
             }
         }
-        tasks.into_par_iter().for_each(|(edges, block, source, row, n, da)| {
+        parallel::for_each(tasks, |(edges, block, source, row, n, da): (Range<usize>, &Block, usize, usize, usize, &mut [T])| {
             for (from, to, sign) in block.orders() {
                 let d = dims[source];
                 let column = t.sources[source].panel(from).part(block.classes[0]) + row;

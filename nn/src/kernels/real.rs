@@ -83,11 +83,45 @@ impl Real for f32 {
     }
 }
 
-/// Runs `body` compiled for the widest vector instructions of this machine; everything it inlines profits.
-#[inline(always)]
-pub fn vectorised<R>(body: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(body)
+/// Defines a function that runs compiled for the widest vector instructions of the machine it is on: AVX-512, AVX2 with
+/// FMA, or what the build is for. The body sees its arguments only.
+macro_rules! vectorised {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<$t:ident>($($arg:ident: $type:ty),* $(,)?) $body:block) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments, reason = "the body can capture nothing")]
+        $vis fn $name<$t: $crate::kernels::Real>($($arg: $type),*) {
+            #[inline(always)]
+            fn plain<$t: $crate::kernels::Real>($($arg: $type),*) $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx2,fma")]
+                fn avx512<$t: $crate::kernels::Real>($($arg: $type),*) {
+                    plain($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2<$t: $crate::kernels::Real>($($arg: $type),*) {
+                    plain($($arg),*)
+                }
+                let wide = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
+                let widest = std::arch::is_x86_feature_detected!("avx512f")
+                    && std::arch::is_x86_feature_detected!("avx512bw")
+                    && std::arch::is_x86_feature_detected!("avx512dq")
+                    && std::arch::is_x86_feature_detected!("avx512vl")
+                    && std::arch::is_x86_feature_detected!("avx512cd");
+                if wide && widest {
+                    // SAFETY: this machine was just found to have the features that the function is compiled for.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if wide {
+                    // SAFETY: as above.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            plain($($arg),*)
+        }
+    };
 }
+pub(crate) use vectorised;
 
 #[cfg(test)]
 mod tests {

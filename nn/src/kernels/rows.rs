@@ -1,6 +1,6 @@
 //! Splitting the rows of a matrix over threads.
 
-use rayon::prelude::*;
+use super::parallel;
 use std::ops::Range;
 
 /// Rows a chunk may have at most: its working set then stays in the second-level cache at the usual widths.
@@ -9,7 +9,7 @@ const LARGEST: usize = 128;
 /// Cuts each of `parts` into chunks of about equal length, no chunk across two parts.
 pub fn chunks(parts: &[Range<usize>]) -> Vec<Range<usize>> {
     let total: usize = parts.iter().map(|p| p.len()).sum();
-    let threads = rayon::current_num_threads().max(1);
+    let threads = parallel::threads();
     let count = threads * total.div_ceil(threads * LARGEST).max(1);
     let target = total.div_ceil(count).max(1);
     let mut out = Vec::with_capacity(count + parts.len());
@@ -39,7 +39,7 @@ pub fn for_each<T: Send>(
         rest = others;
         tasks.push((chunk.clone(), mine));
     }
-    tasks.into_par_iter().for_each(|(chunk, rows)| body(chunk, rows));
+    parallel::for_each(tasks, |(chunk, rows)| body(chunk, rows));
 }
 
 /// As [`for_each`] over two matrices with the same rows.
@@ -57,5 +57,5 @@ pub fn for_each_pair<T: Send>(
         (rest_a, rest_b) = (others_a, others_b);
         tasks.push((chunk.clone(), mine_a, mine_b));
     }
-    tasks.into_par_iter().for_each(|(chunk, a, b)| body(chunk, a, b));
+    parallel::for_each(tasks, |(chunk, a, b)| body(chunk, a, b));
 }

@@ -23,7 +23,7 @@ impl Operation for Silu {
         let mut y = vec![T::zero(); x.len()];
         let blocks: Vec<_> = (0..x.len()).step_by(BLOCK).map(|s| s..(s + BLOCK).min(x.len())).collect();
         rows::for_each(&mut y, 1, &blocks, |block, y| {
-            vectorised(|| y.iter_mut().zip(&x[block]).for_each(|(y, x)| *y = *x * x.sigmoid()));
+            silu_values(&x[block], y);
         });
         Ok((y, inputs[0].dims.to_vec()))
     }
@@ -33,13 +33,25 @@ impl Operation for Silu {
         let mut dx = vec![T::zero(); x.len()];
         let blocks: Vec<_> = (0..x.len()).step_by(BLOCK).map(|s| s..(s + BLOCK).min(x.len())).collect();
         rows::for_each(&mut dx, 1, &blocks, |block, dx| {
-            vectorised(|| {
-                for ((dx, x), dy) in dx.iter_mut().zip(&x[block.clone()]).zip(&dy[block.clone()]) {
-                    let s = x.sigmoid();
-                    *dx = *dy * s * (T::one() + *x * (T::one() - s));
-                }
-            });
+            silu_gradients(&x[block.clone()], &dy[block], dx);
         });
         Ok(vec![dx])
+    }
+}
+
+vectorised! {
+    fn silu_values<T>(x: &[T], y: &mut [T]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = *x * x.sigmoid();
+        }
+    }
+}
+
+vectorised! {
+    fn silu_gradients<T>(x: &[T], dy: &[T], dx: &mut [T]) {
+        for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
+            let s = x.sigmoid();
+            *dx = *dy * s * (T::one() + *x * (T::one() - s));
+        }
     }
 }

@@ -1,0 +1,45 @@
+//! Fork and join for kernels, on candle's own pool.
+//!
+//! Its workers spin for a while before they sleep, so a region of 50 microseconds is worth splitting; handing one to
+//! rayon's sleeping workers costs more than that, and two pools would fight for the cores. rayon is for coarse work
+//! (k points, structures). `RAYON_NUM_THREADS` sets both.
+
+use candle_core::utils::barrier_pool;
+use std::sync::{Mutex, PoisonError};
+
+/// Threads that share the tasks, this one included.
+pub fn threads() -> usize {
+    barrier_pool().n_workers() + 1
+}
+
+/// Runs `body` on every task; the order is not defined. Must not be nested.
+pub fn for_each<T: Send>(tasks: Vec<T>, body: impl Fn(T) + Sync) {
+    if tasks.len() <= 1 || threads() == 1 {
+        return tasks.into_iter().for_each(body);
+    }
+    let tasks: Vec<Mutex<Option<T>>> = tasks.into_iter().map(|t| Mutex::new(Some(t))).collect();
+    barrier_pool().execute_chunked(tasks.len(), |range| {
+        for task in &tasks[range] {
+            let task = task.lock().unwrap_or_else(PoisonError::into_inner).take();
+            task.into_iter().for_each(&body);
+        }
+    });
+}
+
+/// `body` of every item, in order.
+pub fn map<T: Sync, R: Send>(items: &[T], body: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
+    for_each(items.iter().zip(results.iter_mut()).collect(), |(item, result)| *result = Some(body(item)));
+    results.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_task_once_in_its_place() {
+        let mut out = vec![0; 1000];
+        super::for_each(out.iter_mut().enumerate().collect(), |(k, x)| *x += k + 1);
+        assert!(out.iter().enumerate().all(|(k, x)| *x == k + 1));
+        assert_eq!(super::map(&out, |x| x * 2)[999], 2000);
+    }
+}
