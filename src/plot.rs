@@ -1,0 +1,83 @@
+//! Pictures as SVG, drawn with plotters; whoever draws one writes the numbers beside it.
+//!
+//! Modules: [`curve`] (training), [`parity`] (predicted against reference), [`bands`].
+
+pub mod bands;
+pub mod curve;
+pub mod parity;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use std::io::Write;
+use std::path::Path;
+
+use crate::datasets::files;
+use crate::physics::{Error, Result};
+
+/// Colours that stay apart for colour-blind readers (Okabe and Ito, 2008); black first.
+pub const COLOURS: [RGBColor; 6] = [
+    RGBColor(40, 40, 40),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 114, 178),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+];
+
+/// Font of all texts.
+const FONT: &str = "sans-serif";
+
+/// The area that is drawn on.
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// What plotters answers.
+type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
+
+/// Draws a picture of `size` pixels and writes it to `path`, whole or not at all.
+fn save(path: &Path, size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<()> {
+    let mut svg = String::new();
+    let drawn = {
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        area.fill(&WHITE).map_err(Into::into).and_then(|()| draw(&area)).and_then(|()| Ok(area.present()?))
+    };
+    drawn.map_err(|reason| Error::Io { path: path.into(), source: std::io::Error::other(reason.to_string()) })?;
+    Ok(files::write_atomic(path, |w| w.write_all(svg.as_bytes()))?)
+}
+
+/// The range of finite `values`, widened by `share` on both sides; 0 to 1 where there is none.
+fn range(values: impl IntoIterator<Item = f64>, share: f64) -> std::ops::Range<f64> {
+    let (low, high) = values
+        .into_iter()
+        .filter(|v| v.is_finite())
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    if low > high {
+        return 0.0..1.0;
+    }
+    let margin = if high > low { share * (high - low) } else { 0.5 * high.abs().max(1e-9) };
+    low - margin..high + margin
+}
+
+/// A number for an axis: powers of ten where plain digits get long.
+fn tick(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 {
+        "0".into()
+    } else if !(1e-3..1e5).contains(&size) {
+        format!("{value:.0e}")
+    } else {
+        let text = format!("{value:.3}");
+        text.trim_end_matches('0').trim_end_matches('.').into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_and_ticks_of_awkward_numbers() {
+        assert_eq!(range([], 0.1), 0.0..1.0);
+        assert_eq!(range([f64::NAN, 2.0, 4.0], 0.5), 1.0..5.0);
+        assert!(range([3.0], 0.1).contains(&3.0));
+        assert_eq!(["0", "0.25", "1e-5", "12"], [0.0, 0.25, 1e-5, 12.0].map(tick)[..]);
+    }
+}

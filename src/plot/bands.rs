@@ -1,0 +1,158 @@
+//! Band structures: the reference as lines, predictions as dots on it.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::io::Write;
+use std::path::Path;
+
+use super::{COLOURS, FONT, save, tick};
+use crate::datasets::files;
+use crate::physics::{Error, Result};
+use crate::spectrum::Bands;
+
+/// Writes `bands.json` and one `bands-NAME.csv` for each Hamiltonian into `folder`.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn write_numbers(folder: &Path, bands: &Bands) -> Result<()> {
+    let json = serde_json::to_string_pretty(bands)
+        .map_err(|e| Error::Io { path: folder.join("bands.json"), source: std::io::Error::other(e) })?;
+    files::write_atomic(&folder.join("bands.json"), |w| writeln!(w, "{json}"))?;
+    for (name, structure) in bands.names.iter().zip(&bands.bands) {
+        let name: String = name.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '-' }).collect();
+        let table = structure.to_csv();
+        files::write_atomic(&folder.join(format!("bands-{name}.csv")), |w| w.write_all(table.as_bytes()))?;
+    }
+    Ok(())
+}
+
+/// Draws all bands in `window` (eV, from the Fermi level or, where none is known, from the highest occupied band).
+/// Predictions are shifted as in their comparison. `path` is the SVG.
+///
+/// # Errors
+/// No bands, a folder that cannot be written.
+pub fn draw(path: &Path, bands: &Bands, window: [f64; 2]) -> Result<()> {
+    let Some(first) = bands.bands.first().filter(|b| !b.distances.is_empty()) else {
+        let (expected, found) = ("at least one k point".into(), "none".into());
+        return Err(Error::Mismatch { what: "bands".into(), expected, found });
+    };
+    let top = |occupied: usize| {
+        first.energies_ev.iter().filter_map(|e| e.get(occupied.checked_sub(1)?)).copied().fold(f64::MIN, f64::max)
+    };
+    let (zero, what) = match (first.fermi_ev, first.occupied) {
+        (Some(fermi), _) => (fermi, "E - E_F (eV)"),
+        (None, Some(occupied)) => (top(occupied), "E - E_VBM (eV)"),
+        (None, None) => (0.0, "E (eV)"),
+    };
+    let end = first.distances.last().copied().unwrap_or(1.0).max(1e-9);
+    save(path, (860, 620), |area| {
+        let mut chart = ChartBuilder::on(area)
+            .caption(&bands.structure, (FONT, 18))
+            .margin(18)
+            .x_label_area_size(36)
+            .y_label_area_size(64)
+            .build_cartesian_2d(0.0..end, window[0]..window[1])?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .disable_y_mesh()
+            .x_labels(0)
+            .y_labels(9)
+            .y_desc(what)
+            .y_label_formatter(&|y| tick(*y))
+            .label_style((FONT, 15))
+            .axis_desc_style((FONT, 16))
+            .draw()?;
+        let grey = RGBColor(190, 190, 190);
+        for (distance, _) in &first.ticks {
+            chart.draw_series(LineSeries::new([(*distance, window[0]), (*distance, window[1])], grey))?;
+        }
+        if (window[0]..window[1]).contains(&0.0) {
+            chart.draw_series(DashedLineSeries::new([(0.0, 0.0), (end, 0.0)], 5, 5, RGBColor(120, 120, 120).into()))?;
+        }
+        for (k, (name, structure)) in bands.names.iter().zip(&bands.bands).enumerate() {
+            let shift = k.checked_sub(1).and_then(|k| bands.comparisons.get(k)).map_or(0.0, |c| c.shift_ev);
+            let colour = COLOURS[k % COLOURS.len()];
+            let count = structure.energies_ev.iter().map(Vec::len).min().unwrap_or(0);
+            let mut label = Some(name.clone());
+            for band in 0..count {
+                let energy = |e: &Vec<f64>| e[band] + shift - zero;
+                let points = || structure.distances.iter().copied().zip(structure.energies_ev.iter().map(energy));
+                if points().all(|(_, y)| y < window[0] || y > window[1]) {
+                    continue;
+                }
+                let drawn = if k == 0 {
+                    chart.draw_series(inside(points(), window).into_iter().map(|line| {
+                        PathElement::new(line, colour.stroke_width(2))
+                    }))?
+                } else {
+                    let dots = points().filter(|(_, y)| (window[0]..=window[1]).contains(y));
+                    chart.draw_series(dots.map(|point| Circle::new(point, 2, colour.filled())))?
+                };
+                if let Some(label) = label.take() {
+                    drawn.label(label).legend(move |(x, y)| {
+                        if k == 0 {
+                            PathElement::new([(x, y), (x + 24, y)], colour.stroke_width(3)).into_dyn()
+                        } else {
+                            Circle::new((x + 12, y), 4, colour.filled()).into_dyn()
+                        }
+                    });
+                }
+            }
+        }
+        let style = TextStyle::from((FONT, 17)).pos(Pos::new(HPos::Center, VPos::Top));
+        for (distance, name) in &first.ticks {
+            let (x, y) = chart.backend_coord(&(*distance, window[0]));
+            area.draw(&Text::new(symbol(name), (x, y + 8), style.clone()))?;
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .background_style(WHITE.mix(0.92))
+            .border_style(RGBColor(200, 200, 200))
+            .legend_area_size(32)
+            .margin(12)
+            .label_font((FONT, 15))
+            .draw()?;
+        Ok(())
+    })
+}
+
+/// The pieces of a line that lie inside the window, cut at its border.
+fn inside(points: impl Iterator<Item = (f64, f64)>, window: [f64; 2]) -> Vec<Vec<(f64, f64)>> {
+    let points: Vec<(f64, f64)> = points.collect();
+    let mut pieces: Vec<Vec<(f64, f64)>> = Vec::new();
+    for pair in points.windows(2) {
+        let (a, b) = (pair[0], pair[1]);
+        let at = |y: f64| (a.0 + (b.0 - a.0) * (y - a.1) / (b.1 - a.1), y);
+        let cut = |from: (f64, f64)| if from.1 < window[0] { at(window[0]) } else if from.1 > window[1] { at(window[1]) } else { from };
+        if a.1.max(b.1) < window[0] || a.1.min(b.1) > window[1] {
+            continue;
+        }
+        let (start, end) = (cut(a), cut(b));
+        match pieces.last_mut() {
+            Some(piece) if piece.last() == Some(&start) => piece.push(end),
+            _ => pieces.push(vec![start, end]),
+        }
+    }
+    pieces
+}
+
+/// Greek letters for the usual names.
+fn symbol(name: &str) -> String {
+    name.split('|').map(|part| if part.eq_ignore_ascii_case("gamma") || part == "G" { "Γ" } else { part }).collect::<Vec<_>>().join("|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_at_the_window() {
+        let pieces = inside([(0.0, -2.0), (1.0, 0.0), (2.0, 2.0), (3.0, 0.5)].into_iter(), [-1.0, 1.0]);
+        assert_eq!(pieces.len(), 2);
+        assert_eq!(pieces[0], [(0.5, -1.0), (1.0, 0.0), (1.5, 1.0)]);
+        assert_eq!(pieces[1][1], (3.0, 0.5));
+        assert_eq!(symbol("GAMMA|X"), "Γ|X");
+    }
+}
