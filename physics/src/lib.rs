@@ -1,10 +1,11 @@
 //! Crystals, Kohn-Sham Hamiltonians in a localised basis, the two-stage model that learns them, and their bands.
 //!
-//! Modules, each using only those above it: [`error`], [`structure`], [`hamiltonian`], [`graph`], [`model`],
+//! Modules, each using only those above it: [`error`], [`structure`], [`hamiltonian`], [`graph`], [`model`] (with [`config`]),
 //! [`electronic`], [`sample`], [`benchmark`],
 //! [`training`], [`evaluation`].
 
 pub mod benchmark;
+pub mod config;
 pub mod electronic;
 pub mod error;
 pub mod evaluation;

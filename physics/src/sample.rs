@@ -26,6 +26,7 @@ pub struct Sample {
     pub mask: Option<Tensor>,
     /// Matrix elements that exist (a complex one counts once).
     pub elements: f64,
+    complex: bool,
 }
 
 impl Sample {
@@ -66,7 +67,7 @@ impl Sample {
         let tensor = |v: Vec<f64>| -> Result<Tensor> { Ok(Tensor::from_vec(v, shape, &Device::Cpu)?.to_dtype(dtype)?) };
         let label = hamiltonian.map(|h| tensor(flatten(h, &graph, basis, targets)?)).transpose()?;
         let mask = if mask_values.iter().all(|m| *m == 1.0) { None } else { Some(tensor(mask_values)?) };
-        Ok(Sample { id: record.id.clone(), graph, geometry, label, mask, elements })
+        Ok(Sample { id: record.id.clone(), graph, geometry, label, mask, elements, complex: targets.spinful() })
     }
 
     /// Mean over the matrix elements that exist of |H - label|^2, eV^2 (DeepH-E3's loss).
@@ -84,6 +85,30 @@ impl Sample {
             None => difference,
         };
         Ok((masked.sqr()?.sum_all()? / self.elements)?)
+    }
+}
+
+impl Sample {
+    /// Whether the blocks are complex.
+    pub fn is_complex(&self) -> bool {
+        self.complex
+    }
+
+    /// Mean over the matrix elements that exist of |H - label|, eV; of a complex element the two parts are added.
+    ///
+    /// # Errors
+    /// No label, or blocks of another basis.
+    pub fn absolute_error(&self, blocks: &Tensor) -> Result<Tensor> {
+        let label = self.label.as_ref().ok_or_else(|| Error::Structure {
+            structure: self.id.clone(),
+            what: "no Hamiltonian to compare with".into(),
+        })?;
+        let difference = (blocks - label)?;
+        let masked = match &self.mask {
+            Some(mask) => (difference * mask)?,
+            None => difference,
+        };
+        Ok((masked.abs()?.sum_all()? / self.elements)?)
     }
 }
 

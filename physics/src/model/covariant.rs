@@ -125,6 +125,18 @@ pub struct CovariantOutput {
     pub blocks: Tensor,
 }
 
+impl CovariantOutput {
+    /// The same values without the graph of operations behind them.
+    pub fn detached(&self) -> Self {
+        CovariantOutput {
+            node: self.node.detach(),
+            edge: self.edge.detach(),
+            irreps: self.irreps.detach(),
+            blocks: self.blocks.detach(),
+        }
+    }
+}
+
 /// Stage 1.
 pub struct Covariant {
     options: GeometryOptions,
@@ -211,6 +223,11 @@ impl Covariant {
     /// Layout of the last edge features.
     pub fn edge_layout(&self) -> &Layout {
         &self.edge_layout
+    }
+
+    /// Layout of the irreps of H.
+    pub fn output_layout(&self) -> &Layout {
+        &self.head_layout
     }
 
     /// The map from irreps (e3nn's order) to flat targets.
