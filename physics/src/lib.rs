@@ -2,7 +2,7 @@
 //!
 //! Modules, each using only those above it: [`error`], [`structure`], [`hamiltonian`], [`graph`], [`model`] (with [`config`]),
 //! [`electronic`], [`sample`], [`benchmark`],
-//! [`training`], [`evaluation`].
+//! [`training`], [`prediction`], [`evaluation`].
 
 pub mod benchmark;
 pub mod config;
@@ -12,6 +12,7 @@ pub mod evaluation;
 pub mod graph;
 pub mod hamiltonian;
 pub mod model;
+pub mod prediction;
 pub mod sample;
 pub mod structure;
 pub mod training;
