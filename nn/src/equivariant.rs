@@ -6,7 +6,8 @@
 //! is what e3nn computes when it is fed (y, z, x).
 //!
 //! Modules, each using only those above it: [`irreps`], [`clebsch_gordan`], [`spherical_harmonics`], [`wigner`],
-//! [`layout`], [`sparse_map`], [`linear`], [`tensor_product`], [`frame`], [`so2`], [`gate`], [`norm`].
+//! [`layout`], [`sparse_map`], [`linear`], [`tensor_product`], [`frame`], [`so2`], [`gate`], [`norm`],
+//! [`mixture`].
 
 pub mod clebsch_gordan;
 pub mod frame;
@@ -14,6 +15,7 @@ pub mod gate;
 pub mod irreps;
 pub mod layout;
 pub mod linear;
+pub mod mixture;
 pub mod norm;
 pub mod so2;
 pub mod sparse_map;

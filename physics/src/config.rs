@@ -186,7 +186,7 @@ fn unknown_keys(table: &toml::Table) -> Vec<String> {
                 "kind", "blocks", "irreps_embed", "irreps_mid", "irreps_post_node", "lmax_harmonics", "radial_basis",
                 "radius", "e3nn",
             ],
-            "refine" => vec!["frame", "augmentation", "width", "blocks", "heads", "hidden"],
+            "refine" => vec!["frame", "augmentation", "width", "blocks", "heads", "hidden", "candidates", "raw"],
             "training" => vec!["covariant", "refine"],
             "training.covariant" | "training.refine" => vec![
                 "steps", "epochs", "max_seconds", "batch", "validate_every", "checkpoint_every", "keep_last",

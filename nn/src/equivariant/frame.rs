@@ -57,6 +57,16 @@ impl EdgeFrames {
         Ok(EdgeFrames { edges: edges.to_vec(), nodes, lmax, double, single, starts, ends })
     }
 
+    /// The same rotation for each of `rows` rows: [`to_edge_frame`] then turns all features by it.
+    pub fn uniform(rows: usize, rotation: &nalgebra::Matrix3<f64>, lmax: usize) -> Self {
+        let mut one = Vec::with_capacity(packed_length(lmax));
+        wigner_d_packed(lmax, rotation, &mut one);
+        let double = one.repeat(rows);
+        let single = double.iter().map(|d| *d as f32).collect();
+        let (edges, starts) = (vec![[0, 0]; rows], vec![0, 0]);
+        EdgeFrames { edges, nodes: 1, lmax, double, single, starts, ends: Vec::new() }
+    }
+
     /// Number of edges.
     pub fn len(&self) -> usize {
         self.edges.len()

@@ -3,15 +3,17 @@
 //!
 //! Tokens are nodes and edges. Each block lets nodes attend over their edges, then updates edges from both ends. Raw
 //! components of the covariant features and of H(1) enter, so the maps are not equivariant by construction; training
-//! turns them by random rotations (the cached features are rotated, stage 1 does not run again). The last layer starts
-//! at zero: refinement starts at the baseline.
+//! turns them by random rotations (the cached features are rotated, stage 1 does not run again). The correction has two
+//! parts: raw components from the Transformer, and linear candidates from the covariant features, weighted by it. The
+//! second is equivariant as far as the weights are invariant, which the norms of all channels, fed beside the raw
+//! components, make easy to learn. The last layer starts at zero: refinement starts at the baseline.
 
 pub mod statistics;
 
 use super::covariant::{Covariant, CovariantOutput};
 use super::geometry::Geometry;
 use crate::Result;
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use nalgebra::Matrix3;
 use serde::{Deserialize, Serialize};
 use statistics::Statistics;
@@ -19,8 +21,10 @@ use std::sync::Arc;
 use tesseral_nn::Scope;
 use tesseral_nn::attention::edges::{Neighbours, edge_attention};
 use tesseral_nn::equivariant::frame::{EdgeFrames, to_edge_frame, to_global};
-use tesseral_nn::equivariant::irreps::{Irreps, concat};
+use tesseral_nn::equivariant::irreps::{Convention, Irreps, concat};
 use tesseral_nn::equivariant::layout::Layout;
+use tesseral_nn::equivariant::linear::Linear;
+use tesseral_nn::equivariant::mixture::Mixture;
 use tesseral_nn::equivariant::sparse_map::SparseMap;
 use tesseral_nn::equivariant::spherical_harmonics::spherical_harmonics;
 use tesseral_nn::layers::Dense;
@@ -43,6 +47,10 @@ pub struct RefineConfig {
     pub heads: usize,
     /// Width of the hidden layer of every two-layer map.
     pub hidden: usize,
+    /// Covariant candidates for each irrep of the correction; 0: raw components alone.
+    pub candidates: usize,
+    /// Whether raw components are part of the correction.
+    pub raw: bool,
 }
 
 /// Frames of stage 2.
@@ -74,6 +82,8 @@ impl Default for RefineConfig {
             blocks: 2,
             heads: 4,
             hidden: 256,
+            candidates: 4,
+            raw: true,
         }
     }
 }
@@ -92,6 +102,12 @@ impl RefineConfig {
                 problems.push(format!("{key}: 1 to {most}, found {value}"));
             }
         }
+        if self.candidates > 64 {
+            problems.push(format!("candidates: at most 64, found {}", self.candidates));
+        }
+        if self.candidates == 0 && !self.raw {
+            problems.push("raw: true where there are no candidates, found false".into());
+        }
         if self.heads > 0 && self.width % self.heads != 0 {
             problems.push(format!("width: a multiple of heads ({}), found {}", self.heads, self.width));
         }
@@ -106,6 +122,11 @@ pub struct RefineInput {
     node: Tensor,
     /// `[E, dim]` edge features, irreps of H(1) and harmonics of the edge, likewise.
     edge: Tensor,
+    /// `[N, channels]` and `[E, channels]` norms of all channels with l > 0.
+    node_norms: Tensor,
+    edge_norms: Tensor,
+    /// `[E, dim]` what candidates are made from: edge inputs and the features of both ends, layout order.
+    covariant: Tensor,
     /// `[E, dim]` size of the correction that is to be expected, per slot and distance, eV.
     scale: Tensor,
     /// `[E, basis]` Gaussians of the distance.
@@ -143,7 +164,16 @@ pub struct Refine {
     edge_in: Dense,
     blocks: Vec<Block>,
     head_norm: LayerNorm,
-    head: [Dense; 2],
+    head: Dense,
+    raw: Option<Dense>,
+    steered: Option<Steered>,
+}
+
+/// The part of the correction made from covariant candidates.
+struct Steered {
+    candidates: Linear,
+    weights: Dense,
+    mixture: Mixture,
 }
 
 /// Degrees of the edge's harmonics among the inputs.
@@ -180,14 +210,27 @@ impl Refine {
             })
         };
         Ok(Refine {
-            node_in: Dense::new(&scope.enter("node_in"), node_layout.dim(), width)?,
-            edge_in: Dense::new(&scope.enter("edge_in"), edge_layout.dim() + radial, width)?,
+            node_in: Dense::new(&scope.enter("node_in"), node_layout.dim() + turning(&node_layout), width)?,
+            edge_in: Dense::new(&scope.enter("edge_in"), edge_layout.dim() + turning(&edge_layout) + radial, width)?,
             blocks: (0..config.blocks).map(make).collect::<Result<_>>()?,
             head_norm: LayerNorm::new(&scope.enter("head_norm"), width)?,
-            head: [
-                Dense::new(&scope.enter("head").enter(0), width, hidden)?,
-                Dense::zeros(&scope.enter("head").enter(1), hidden, output_layout.dim())?,
-            ],
+            head: Dense::new(&scope.enter("head"), width, hidden)?,
+            raw: config
+                .raw
+                .then(|| Dense::zeros(&scope.enter("raw"), hidden, output_layout.dim()))
+                .transpose()?,
+            steered: (config.candidates > 0)
+                .then(|| -> Result<Steered> {
+                    let mixture = Mixture::new(output_layout.irreps(), config.candidates);
+                    let from = covariant_irreps(covariant);
+                    let (to, scope) = (mixture.input().irreps().clone(), scope.enter("steered"));
+                    Ok(Steered {
+                        candidates: Linear::new(&scope.enter("candidates"), &from, &to, 1, false, Convention::V06)?,
+                        weights: Dense::zeros(&scope.enter("weights"), hidden, mixture.weights())?,
+                        mixture,
+                    })
+                })
+                .transpose()?,
             lmax: covariant.geometry_options().lmax_features.max(LMAX_DIRECTION as usize),
             to_blocks: covariant.to_blocks().clone(),
             node_layout,
@@ -211,15 +254,24 @@ impl Refine {
         let lengths = geometry.vectors.iter().map(|v| (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]).sqrt());
         let scale: Vec<f64> = lengths.flat_map(|r| s.residual_scale(r, &self.output_layout)).collect();
         let shape = (geometry.vectors.len(), self.output_layout.dim());
-        let ends = |k: usize| {
+        let ends = |k: usize| -> Result<Tensor> {
             let list: Vec<u32> = geometry.edge_frames.edges().iter().map(|e| e[k] as u32).collect();
-            Tensor::new(list, device)
+            Ok(Tensor::new(list, device)?)
         };
         let sources: Vec<usize> = geometry.edge_frames.edges().iter().map(|e| e[0]).collect();
+        let node = covariant.node.broadcast_mul(&inverse(&s.node_rms, &self.node_layout)?)?.detach();
+        let edge = edge.broadcast_mul(&inverse(&s.edge_rms, &self.edge_layout)?)?.detach();
+        let (node_e3nn, edge_e3nn) = (self.node_layout.to_e3nn().apply(&node)?, self.edge_layout.to_e3nn().apply(&edge)?);
+        let end_features = |k: usize| -> Result<Tensor> { Ok(node_e3nn.index_select(&ends(k)?, 0)?) };
+        let parts = [edge_e3nn, end_features(0)?, end_features(1)?];
+        let irreps = [self.edge_layout.irreps(), self.node_layout.irreps(), self.node_layout.irreps()];
         Ok(RefineInput {
-            node: covariant.node.broadcast_mul(&inverse(&s.node_rms, &self.node_layout)?)?.detach(),
-            edge: edge.broadcast_mul(&inverse(&s.edge_rms, &self.edge_layout)?)?.detach(),
-            scale: Tensor::from_vec(scale, shape, device)?.to_dtype(edge.dtype())?,
+            node_norms: norms(&node, &self.node_layout)?,
+            edge_norms: norms(&edge, &self.edge_layout)?,
+            covariant: Layout::new(&concat(&irreps)).from_e3nn().apply(&Tensor::cat(&parts, 1)?)?.detach(),
+            node,
+            edge,
+            scale: Tensor::from_vec(scale, shape, device)?.to_dtype(covariant.edge.dtype())?,
             radial: geometry.radial_basis.clone(),
             baseline: covariant.blocks.detach(),
             neighbours: Arc::new(Neighbours::new(geometry.edge_frames.nodes(), &sources)?),
@@ -239,17 +291,29 @@ impl Refine {
         let turned = |frames: &Option<Arc<EdgeFrames>>, layout: &Layout, x: &Tensor| -> Result<Tensor> {
             frames.as_ref().map_or_else(|| Ok(x.clone()), |f| Ok(to_edge_frame(f, layout, x)?))
         };
-        let mut n = self.node_in.forward(&turned(&node_frames, &self.node_layout, &input.node)?)?;
+        let x = turned(&node_frames, &self.node_layout, &input.node)?;
+        let mut n = self.node_in.forward(&Tensor::cat(&[&x, &input.node_norms], 1)?)?;
         let x = turned(&edge_frames, &self.edge_layout, &input.edge)?;
-        let mut e = self.edge_in.forward(&Tensor::cat(&[&x, &input.radial], 1)?)?;
+        let mut e = self.edge_in.forward(&Tensor::cat(&[&x, &input.edge_norms, &input.radial], 1)?)?;
         for block in &self.blocks {
             (n, e) = block.forward(input, &n, &e)?;
         }
-        let y = self.head[1].forward(&silu(&self.head[0].forward(&self.head_norm.forward(&e)?)?)?)?;
-        let mut y = (y * &input.scale)?;
-        if let Some(frames) = &edge_frames {
-            y = to_global(frames, &self.output_layout, &y)?;
-        }
+        let hidden = silu(&self.head.forward(&self.head_norm.forward(&e)?)?)?;
+        let raw = self.raw.as_ref().map(|layer| -> Result<Tensor> {
+            let y = layer.forward(&hidden)?;
+            edge_frames.as_ref().map_or_else(|| Ok(y.clone()), |f| Ok(to_global(f, &self.output_layout, &y)?))
+        });
+        let steered = self.steered.as_ref().map(|s| -> Result<Tensor> {
+            let candidates = s.candidates.forward_plain(&input.covariant)?;
+            Ok(s.mixture.forward(&candidates, &s.weights.forward(&hidden)?)?)
+        });
+        let y = match (raw.transpose()?, steered.transpose()?) {
+            (Some(a), Some(b)) => (a + b)?,
+            (Some(y), None) | (None, Some(y)) => y,
+            (None, None) => input.scale.zeros_like()?,
+        };
+        // The scale is one number a slot, so it commutes with the rotation that raw components came back through.
+        let y = (y * &input.scale)?;
         let correction = self.to_blocks.apply(&self.output_layout.to_e3nn().apply(&y)?)?;
         Ok((&input.baseline + correction)?)
     }
@@ -274,6 +338,32 @@ impl Block {
         let e = (e + self.edge_out.forward(&silu(&mixed)?)?)?;
         Ok((n, e))
     }
+}
+
+/// Channels with l > 0.
+fn turning(layout: &Layout) -> usize {
+    layout.irreps().terms().iter().filter(|t| t.ir.l > 0).map(|t| t.mul).sum()
+}
+
+/// `sqrt(sum_m x_m^2 / (2l + 1))` of every channel with l > 0: `[rows, channels]`.
+fn norms(x: &Tensor, layout: &Layout) -> Result<Tensor> {
+    let rows: Vec<Vec<f64>> = x.to_dtype(DType::F64)?.to_vec2()?;
+    let (count, mut out) = (rows.len(), Vec::with_capacity(rows.len() * turning(layout)));
+    for row in &rows {
+        for (slot, term) in layout.irreps().terms().iter().enumerate().filter(|(_, t)| t.ir.l > 0) {
+            for channel in 0..term.mul {
+                let squares: f64 = layout.columns(slot).iter().map(|c| row[c + channel].powi(2)).sum();
+                out.push((squares / term.ir.dim() as f64).sqrt());
+            }
+        }
+    }
+    Ok(Tensor::from_vec(out, (count, turning(layout)), x.device())?.to_dtype(x.dtype())?)
+}
+
+/// Irreps that candidates are made from: edge inputs and the features of both ends.
+fn covariant_irreps(covariant: &Covariant) -> Irreps {
+    let node = covariant.node_layout().irreps();
+    concat(&[&edge_irreps(covariant), node, node])
 }
 
 /// Irreps of the edge inputs: features, H(1), harmonics of the direction.

@@ -1,0 +1,132 @@
+//! The product in edge frames against its definition by Clebsch-Gordan sums, values and gradients; rotation and
+//! inversion of every equivariant map.
+
+use candle_core::{DType, Device, Tensor, Var};
+use nalgebra::{Matrix3, Rotation3, Vector3};
+use proptest::prelude::*;
+use std::sync::Arc;
+use tesseral_nn::equivariant::frame::{EdgeFrames, to_edge_frame, to_global};
+use tesseral_nn::equivariant::gate::Gate;
+use tesseral_nn::equivariant::irreps::{Convention, Irrep, Irreps, MulIrrep, Parity, concat};
+use tesseral_nn::equivariant::layout::Layout;
+use tesseral_nn::equivariant::linear::Linear;
+use tesseral_nn::equivariant::norm::{LayerNorm, NormOptions};
+use tesseral_nn::equivariant::so2::EdgeProduct;
+use tesseral_nn::equivariant::spherical_harmonics::spherical_harmonics;
+use tesseral_nn::equivariant::tensor_product::{SeparateWeights, TensorProduct};
+use tesseral_nn::equivariant::wigner::wigner_d;
+use tesseral_nn::rng::Streams;
+use tesseral_nn::{Init, Parameters};
+
+fn parameters(seed: u64) -> Parameters {
+    Parameters::new(Streams::new(seed), DType::F64, &Device::Cpu)
+}
+
+fn random(p: &Parameters, name: &str, rows: usize, columns: usize) -> Tensor {
+    p.root().parameter(name, (rows, columns), Init::Normal(1.0)).unwrap().detach()
+}
+
+fn largest(a: &Tensor, b: &Tensor) -> f64 {
+    let d = (a - b).unwrap().abs().unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    d.into_iter().fold(0.0, f64::max)
+}
+
+/// D of `irreps` applied to features in e3nn's order.
+fn turn(irreps: &Irreps, r: &Matrix3<f64>, x: &Tensor) -> Tensor {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for t in irreps.terms() {
+        let n = t.ir.dim();
+        let d = wigner_d(t.ir.l as usize, t.ir.p, r).transpose();
+        let d = Tensor::from_vec(d.transpose().iter().copied().collect::<Vec<_>>(), (n, n), &Device::Cpu).unwrap();
+        let rows = x.dims()[0];
+        let slot = x.narrow(1, start, t.dim()).unwrap().contiguous().unwrap().reshape((rows * t.mul, n)).unwrap();
+        parts.push(slot.matmul(&d).unwrap().reshape((rows, t.dim())).unwrap());
+        start += t.dim();
+    }
+    Tensor::cat(&parts, 1).unwrap()
+}
+
+fn irreps() -> impl Strategy<Value = Irreps> {
+    let term = (1usize..10, 0u32..5, any::<bool>()).prop_map(|(mul, l, even)| MulIrrep {
+        mul,
+        ir: Irrep::new(l, if even { Parity::Even } else { Parity::Odd }),
+    });
+    prop::collection::vec(term, 1..4).prop_map(Irreps::new)
+}
+
+fn rotation() -> impl Strategy<Value = Matrix3<f64>> {
+    (prop::array::uniform3(-3.0..3.0f64), any::<bool>()).prop_map(|(axis, improper)| {
+        let r = *Rotation3::from_scaled_axis(Vector3::from(axis)).matrix();
+        if improper { -r } else { r }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn edge_frame_equals_clebsch_gordan_sums(
+        pair in irreps(), edge in irreps(), output in irreps(), lmax in 0u32..5, seed in 0u64..1000,
+        vectors in prop::collection::vec(prop::array::uniform3(-2.0..2.0f64), 3..6), old in any::<bool>(),
+    ) {
+        let convention = if old { Convention::V035 } else { Convention::V06 };
+        let mut vectors = vectors;
+        vectors[0] = [0.0; 3];
+        let rows = vectors.len();
+        let p = parameters(seed);
+        let reference = TensorProduct::new(&concat(&[&pair, &edge]), &Irreps::spherical_harmonics(lmax), &output, convention);
+        let product = EdgeProduct::new(&pair, &edge, lmax, &output, convention);
+        prop_assume!(!product.paths().is_empty());
+        let weights = SeparateWeights::new(&p.root(), product.paths()).unwrap();
+        let x = [("a", &pair), ("b", &edge)].map(|(n, i)| Var::from_tensor(&random(&p, n, rows, i.dim())).unwrap());
+        let harmonics: Vec<f64> = vectors.iter().flat_map(|v| spherical_harmonics(lmax as usize, *v)).collect();
+        let width = harmonics.len() / rows;
+        let harmonics = Tensor::from_vec(harmonics, (rows, width), &Device::Cpu).unwrap();
+        let expected = reference
+            .forward(&Tensor::cat(&[x[0].as_tensor(), x[1].as_tensor()], 1).unwrap(), &harmonics, &weights.full(reference.paths()).unwrap())
+            .unwrap();
+
+        let ends = vec![[0, 0]; rows];
+        let frames = Arc::new(EdgeFrames::new(1, &ends, &vectors, 4).unwrap());
+        let layouts = [Layout::new(&pair), Layout::new(&edge), Layout::new(&output)];
+        let inside = |k: usize| to_edge_frame(&frames, &layouts[k], &layouts[k].from_e3nn().apply(&x[k]).unwrap()).unwrap();
+        let z = product.forward(&inside(0), &inside(1), &weights, 1).unwrap();
+        let found = layouts[2].to_e3nn().apply(&to_global(&frames, &layouts[2], &z).unwrap()).unwrap();
+        prop_assert!(largest(&found, &expected) < 1e-10, "{}", largest(&found, &expected));
+
+        let cotangent = random(&p, "cotangent", rows, output.dim());
+        let grads = |y: &Tensor| (y * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
+        let (a, b) = (grads(&found), grads(&expected));
+        for v in [x[0].as_tensor(), x[1].as_tensor(), &weights.first, &weights.second] {
+            prop_assert!(largest(a.get(v).unwrap(), b.get(v).unwrap()) < 1e-9);
+        }
+    }
+
+    #[test]
+    fn linear_gate_and_norm_commute_with_rotations(input in irreps(), wanted in irreps(), r in rotation(), seed in 0u64..1000) {
+        let p = parameters(seed);
+        let layout = Layout::new(&input);
+        let x = random(&p, "x", 4, input.dim());
+        let turned = turn(&input, &r, &x);
+
+        let linear = Linear::new(&p.root().enter("linear"), &input, &wanted, 1, true, Convention::V06).unwrap();
+        let out = Layout::new(&wanted);
+        let apply = |x: &Tensor| out.to_e3nn().apply(&linear.forward_plain(&layout.from_e3nn().apply(x).unwrap()).unwrap()).unwrap();
+        prop_assert!(largest(&apply(&turned), &turn(&wanted, &r, &apply(&x))) < 1e-11);
+
+        let norm = LayerNorm::new(&p.root().enter("norm"), &input, NormOptions::default()).unwrap();
+        let apply = |x: &Tensor| layout.to_e3nn().apply(&norm.forward(&layout.from_e3nn().apply(x).unwrap(), &[0..4], None).unwrap()).unwrap();
+        prop_assert!(largest(&apply(&turned), &turn(&input, &r, &apply(&x))) < 1e-10);
+
+        let gate = Gate::new(&input, &Irreps::spherical_harmonics(3), &wanted);
+        let (gin, gout) = (gate.input().irreps().clone(), gate.output().irreps().clone());
+        prop_assume!(gout.dim() > 0);
+        let x = random(&p, "g", 4, gin.dim());
+        let apply = |x: &Tensor| gate.output().to_e3nn().apply(&gate.forward(&gate.input().from_e3nn().apply(x).unwrap()).unwrap()).unwrap();
+        // Odd scalars under an inversion: tanh is odd, and gates are even wherever they can be.
+        let even_gates = gin.terms().iter().all(|t| t.ir.l > 0 || t.ir.p == Parity::Even);
+        prop_assume!(even_gates || r.determinant() > 0.0);
+        prop_assert!(largest(&apply(&turn(&gin, &r, &x)), &turn(&gout, &r, &apply(&x))) < 1e-11);
+    }
+}
