@@ -129,22 +129,28 @@ pub fn inspect(root: &Path) -> Result<Inspected> {
 fn distance(poscar: &crate::datasets::poscar::Poscar, pair: &deeph::matrix::AtomPair) -> Option<f64> {
     let atom = |n: i64| poscar.positions.get(usize::try_from(n).ok()?);
     let (first, second) = (atom(pair[3])?, atom(pair[4])?);
-    let component = |x: usize| {
-        second[x] - first[x] + (0..3).map(|axis| pair[axis] as f64 * poscar.lattice[axis][x]).sum::<f64>()
-    };
+    let component =
+        |x: usize| second[x] - first[x] + (0..3).map(|axis| pair[axis] as f64 * poscar.lattice[axis][x]).sum::<f64>();
     Some((0..3).map(|x| component(x).powi(2)).sum::<f64>().sqrt())
 }
 
 /// Name of the file of a split.
 const SPLIT: &str = "dataset_split.json";
 
-/// Draws a split of the structures below `root`; the caller writes it.
+/// Draws a split of the structures below `root` and writes it to `out`, by default the `dataset_split.json` of `root`,
+/// which must not exist then. Returns it with its place.
 ///
 /// # Errors
-/// No structure, fractions out of range, the same id twice.
-pub fn split(root: &Path, fractions: [f64; 3], seed: u64) -> Result<Split> {
+/// No structure, fractions out of range, the same id twice, a split that is there already.
+pub fn split(root: &Path, fractions: [f64; 3], seed: u64, out: Option<&Path>) -> Result<(Split, PathBuf)> {
     let folders = deeph::find_structures(&[root.to_path_buf()])?;
-    Split::random(&folders.iter().map(|f| name(f)).collect::<Vec<_>>(), fractions, seed)
+    let split = Split::random(&folders.iter().map(|f| name(f)).collect::<Vec<_>>(), fractions, seed)?;
+    let path = out.map_or_else(|| root.join(SPLIT), Path::to_path_buf);
+    if out.is_none() && path.exists() {
+        return Err(there(&path, "no split yet, or --out"));
+    }
+    split.write(&path)?;
+    Ok((split, path))
 }
 
 /// Result of [`convert`].
@@ -164,10 +170,6 @@ pub struct Converted {
 /// # Errors
 /// `out` exists already, structures of the same name, a structure that is broken.
 pub fn convert(root: &Path, out: &Path, to: Layout) -> Result<Converted> {
-    let there = |path: &Path, what: &str| {
-        let found = format!("{} already", path.display());
-        Error::Invalid { rule: Rule::Format, path: path.into(), field: "output".into(), expected: what.into(), found }
-    };
     if out.exists() {
         return Err(there(out, "a folder that does not exist yet"));
     }
@@ -193,6 +195,12 @@ pub fn convert(root: &Path, out: &Path, to: Layout) -> Result<Converted> {
     })?;
     let layout = if to == Layout::Legacy { "legacy" } else { "unified" };
     Ok(Converted { structures: folders.len(), layout, out: out.to_path_buf() })
+}
+
+/// Something that exists already.
+fn there(path: &Path, expected: &str) -> Error {
+    let (expected, found) = (expected.into(), "one that exists already".into());
+    Error::Invalid { rule: Rule::Format, path: path.into(), field: "output".into(), expected, found }
 }
 
 fn name(folder: &Path) -> String {

@@ -3,7 +3,19 @@
 //! This crate is the facade: it re-exports the floors below and adds what the `tesseral` command is made of, so that
 //! every command is one call of a public function.
 //!
-//! Modules, each using only those above it: [`data`], [`spectrum`], [`plot`].
+//! ```no_run
+//! use tesseral::prelude::*;
+//!
+//! let config = Config::read("configs/physics-graphene.toml".as_ref(), &[])?;
+//! training::train(&config, "runs/graphene".as_ref(), false, &mut Silent, &AtomicBool::new(false))?;
+//! let model = Model::load("runs/graphene".as_ref())?;
+//! let record = deeph::read("datasets/sample/dft/0001".as_ref(), &ReadOptions::default())?;
+//! let hamiltonian = prediction::predict(&model, &record)?;
+//! println!("{} blocks", hamiltonian.pairs.len());
+//! # Ok::<(), tesseral::physics::Error>(())
+//! ```
+//!
+//! Modules, each using only those above it: [`data`], [`spectrum`], [`plot`], [`report`], [`demo`].
 
 #![forbid(unsafe_code)]
 
@@ -13,5 +25,17 @@ pub use tesseral_nn as nn;
 pub use tesseral_physics as physics;
 
 pub mod data;
+pub mod demo;
 pub mod plot;
+pub mod report;
 pub mod spectrum;
+
+/// The names that most programs need.
+pub mod prelude {
+    pub use crate::datasets::deeph::{self, ReadOptions, Record};
+    pub use crate::nn::train::{Observer, Silent};
+    pub use crate::physics::config::Config;
+    pub use crate::physics::model::Model;
+    pub use crate::physics::{evaluation, prediction, training};
+    pub use std::sync::atomic::AtomicBool;
+}

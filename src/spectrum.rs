@@ -109,12 +109,8 @@ impl Spectrum {
     pub fn eigenvalues(&self, points: &[[f64; 3]]) -> Result<Eigenvalues> {
         let options = dense::Options { overlap_spectrum: true, ..self.options };
         let solutions = dense::solve(&[&self.hamiltonian], &self.overlap, points, options)?;
-        let mut found = Eigenvalues {
-            k: points.to_vec(),
-            eigenvalues_ev: vec![],
-            min_overlap_eigenvalue: vec![],
-            dropped: vec![],
-        };
+        let mut found =
+            Eigenvalues { k: points.to_vec(), eigenvalues_ev: vec![], min_overlap_eigenvalue: vec![], dropped: vec![] };
         for solution in solutions.into_iter().flatten() {
             found.eigenvalues_ev.push(solution.values);
             found.min_overlap_eigenvalue.push(solution.smallest_overlap.unwrap_or(f64::NAN));
@@ -153,8 +149,7 @@ impl Spectrum {
         let found = bands::along(path, &self.crystal.lattice, &all, &self.overlap, self.options)?;
         let info = &self.record.info;
         let occupied = info.occupation.map(|electrons| bands::occupied_bands(electrons, self.basis.spinful()));
-        let mut found: Vec<BandStructure> =
-            found.into_iter().map(|bands| bands.with_filling(None, occupied)).collect();
+        let mut found: Vec<BandStructure> = found.into_iter().map(|bands| bands.with_filling(None, occupied)).collect();
         if let Some(first) = found.first_mut() {
             first.fermi_ev = info.fermi_energy_ev;
         }

@@ -82,9 +82,9 @@ pub fn draw(path: &Path, bands: &Bands, window: [f64; 2]) -> Result<()> {
                     continue;
                 }
                 let drawn = if k == 0 {
-                    chart.draw_series(inside(points(), window).into_iter().map(|line| {
-                        PathElement::new(line, colour.stroke_width(2))
-                    }))?
+                    chart.draw_series(
+                        inside(points(), window).into_iter().map(|line| PathElement::new(line, colour.stroke_width(2))),
+                    )?
                 } else {
                     let dots = points().filter(|(_, y)| (window[0]..=window[1]).contains(y));
                     chart.draw_series(dots.map(|point| Circle::new(point, 2, colour.filled())))?
@@ -125,7 +125,15 @@ fn inside(points: impl Iterator<Item = (f64, f64)>, window: [f64; 2]) -> Vec<Vec
     for pair in points.windows(2) {
         let (a, b) = (pair[0], pair[1]);
         let at = |y: f64| (a.0 + (b.0 - a.0) * (y - a.1) / (b.1 - a.1), y);
-        let cut = |from: (f64, f64)| if from.1 < window[0] { at(window[0]) } else if from.1 > window[1] { at(window[1]) } else { from };
+        let cut = |from: (f64, f64)| {
+            if from.1 < window[0] {
+                at(window[0])
+            } else if from.1 > window[1] {
+                at(window[1])
+            } else {
+                from
+            }
+        };
         if a.1.max(b.1) < window[0] || a.1.min(b.1) > window[1] {
             continue;
         }
@@ -140,7 +148,10 @@ fn inside(points: impl Iterator<Item = (f64, f64)>, window: [f64; 2]) -> Vec<Vec
 
 /// Greek letters for the usual names.
 fn symbol(name: &str) -> String {
-    name.split('|').map(|part| if part.eq_ignore_ascii_case("gamma") || part == "G" { "Γ" } else { part }).collect::<Vec<_>>().join("|")
+    name.split('|')
+        .map(|part| if part.eq_ignore_ascii_case("gamma") || part == "G" { "Γ" } else { part })
+        .collect::<Vec<_>>()
+        .join("|")
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
-//! Loss against time, from the run folders that training writes.
+//! Error against time, from the run folders that training writes.
 
 use plotters::prelude::*;
 use serde_json::Value;
+use std::io::Write;
 use std::path::Path;
 
 use super::{COLOURS, FONT, save, tick};
+use crate::datasets::files;
 use crate::physics::{Error, Result};
 
 /// The course of one stage.
@@ -12,9 +14,9 @@ use crate::physics::{Error, Result};
 pub struct Curve {
     /// What the legend says.
     pub name: String,
-    /// Seconds and loss of the training steps, averaged in groups.
+    /// Seconds and error of the training steps, meV, averaged in groups: root of a squared loss, or the absolute one.
     pub training: Vec<(f64, f64)>,
-    /// Seconds and loss of the validations.
+    /// Seconds and mean absolute error of the validations, meV.
     pub validation: Vec<(f64, f64)>,
 }
 
@@ -23,11 +25,11 @@ const MOST_POINTS: usize = 400;
 
 impl Curve {
     /// Reads `metrics.jsonl` of a stage folder, and `timing.jsonl` for the seconds; `start` is added to them.
-    /// Without timing the step takes the place of the time.
+    /// Without timing the step takes the place of the time. `squared`: the training loss is in eV^2, else in eV.
     ///
     /// # Errors
     /// A missing file, a line that is no object.
-    pub fn read(stage: &Path, name: &str, start: f64) -> Result<Self> {
+    pub fn read(stage: &Path, name: &str, start: f64, squared: bool) -> Result<Self> {
         let metrics = lines(&stage.join("metrics.jsonl"))?;
         let timing = stage.join("timing.jsonl");
         let seconds: Vec<f64> = if timing.is_file() {
@@ -40,12 +42,13 @@ impl Curve {
         for (line, seconds) in metrics.iter().zip(seconds.iter().chain(std::iter::repeat(&0.0))) {
             time += seconds;
             if let Some(loss) = line["validation"].as_f64() {
-                curve.validation.push((time, loss));
+                curve.validation.push((time, 1e3 * loss));
             } else if let Some(loss) = line["loss"].as_f64() {
                 curve.training.push((time, loss));
             }
         }
         curve.training = averaged(&curve.training);
+        curve.training.iter_mut().for_each(|point| point.1 = 1e3 * if squared { point.1.sqrt() } else { point.1 });
         Ok(curve)
     }
 
@@ -76,6 +79,22 @@ fn averaged(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     points.chunks(group).map(mean).collect()
 }
 
+/// Writes the points as a table: curve, kind, seconds, error in meV.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn write_csv(path: &Path, curves: &[Curve]) -> Result<()> {
+    Ok(files::write_atomic(path, |w| {
+        writeln!(w, "curve,kind,seconds,error_mev")?;
+        for curve in curves {
+            for (kind, points) in [("training", &curve.training), ("validation", &curve.validation)] {
+                points.iter().try_for_each(|(x, y)| writeln!(w, "{},{kind},{x},{y}", curve.name))?;
+            }
+        }
+        Ok(())
+    })?)
+}
+
 /// Draws the curves on a logarithmic axis: training thin, validation bold with dots. `path` is the SVG.
 ///
 /// # Errors
@@ -100,9 +119,9 @@ pub fn draw(path: &Path, curves: &[Curve]) -> Result<()> {
             .light_line_style(WHITE)
             .bold_line_style(RGBColor(225, 225, 225))
             .x_desc("seconds of training")
-            .y_desc("mean squared error of H (eV²)")
+            .y_desc("error of H (meV): validation bold, training loss thin")
             .x_label_formatter(&|x| tick(*x))
-            .y_label_formatter(&|y| format!("{y:.0e}"))
+            .y_label_formatter(&|y| tick(*y))
             .y_labels(8)
             .label_style((FONT, 15))
             .axis_desc_style((FONT, 16))
@@ -153,9 +172,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = "{\"step\":1,\"loss\":4.0}\n{\"step\":2,\"loss\":2.0}\n{\"step\":2,\"validation\":3.0}\n";
         std::fs::write(folder.path().join("metrics.jsonl"), text).unwrap();
-        let curve = Curve::read(folder.path(), "stage 1", 10.0).unwrap();
-        assert_eq!(curve.training, [(11.0, 4.0), (12.0, 2.0)]);
-        assert_eq!((curve.validation.as_slice(), curve.end()), ([(13.0, 3.0)].as_slice(), 13.0));
+        let curve = Curve::read(folder.path(), "stage 1", 10.0, true).unwrap();
+        assert_eq!(curve.training, [(11.0, 2e3), (12.0, 1e3 * 2.0_f64.sqrt())]);
+        assert_eq!((curve.validation.as_slice(), curve.end()), ([(13.0, 3e3)].as_slice(), 13.0));
         let picture = folder.path().join("loss.svg");
         draw(&picture, &[curve]).unwrap();
         assert!(std::fs::read_to_string(picture).unwrap().contains("stage 1"));

@@ -24,9 +24,10 @@ pub struct Parity {
 pub fn write_csv(path: &Path, series: &[Parity]) -> Result<()> {
     Ok(files::write_atomic(path, |w| {
         writeln!(w, "series,reference_ev,prediction_ev")?;
-        series.iter().flat_map(|s| s.points.iter().map(move |p| (s, p))).try_for_each(|(s, p)| {
-            writeln!(w, "{},{},{}", s.name, p[0], p[1])
-        })
+        series
+            .iter()
+            .flat_map(|s| s.points.iter().map(move |p| (s, p)))
+            .try_for_each(|(s, p)| writeln!(w, "{},{},{}", s.name, p[0], p[1]))
     })?)
 }
 

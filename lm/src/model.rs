@@ -1,0 +1,3 @@
+//! Architectures.
+
+pub mod llama;

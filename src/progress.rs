@@ -1,0 +1,104 @@
+//! Progress for people: a bar on a terminal, else a line now and then; Ctrl-C ends a training run in order.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tesseral::nn::train::observer::{Observer, Start, Step, ValidationEvent};
+use tracing::{Level, debug, info};
+use tracing_subscriber::EnvFilter;
+
+/// Messages go to standard error; `RUST_LOG` chooses which.
+pub(crate) fn log_to_stderr(quiet: bool) {
+    let level = if quiet { Level::WARN } else { Level::INFO };
+    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    format.without_time().with_target(false).with_level(false).with_ansi(false).init();
+}
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// A flag that Ctrl-C sets; a second Ctrl-C ends the process at once.
+pub(crate) fn stop_on_interrupt() -> &'static AtomicBool {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        let installed = ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+            eprintln!("\ninterrupted: saving after this step; once more to end at once");
+        });
+        if let Err(error) = installed {
+            tracing::warn!("Ctrl-C will not save the run: {error}");
+        }
+    });
+    &STOP
+}
+
+/// Shows a run.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    seconds: Option<f64>,
+    began: std::time::Instant,
+    last: String,
+}
+
+impl Progress {
+    pub(crate) fn new(quiet: bool) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
+        if !quiet && std::io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
+        }
+        Progress { bar, seconds: None, began: std::time::Instant::now(), last: String::new() }
+    }
+
+    fn say(&self, text: &str) {
+        self.bar.suspend(|| info!("{text}"));
+    }
+}
+
+impl Observer for Progress {
+    fn on_start(&mut self, start: Start) {
+        self.began = std::time::Instant::now();
+        self.seconds = start.total_steps.is_none().then_some(start.max_seconds).flatten();
+        let length = start.total_steps.or(self.seconds.map(|s| s as u64));
+        self.bar.reset();
+        self.bar.set_length(length.unwrap_or(0));
+        self.bar.set_position(if self.seconds.is_none() { start.step } else { 0 });
+        let unit = if self.seconds.is_some() { " s" } else { "" };
+        let template = format!("{{bar:24}} {{pos}}/{{len}}{unit} {{msg}}");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            self.bar.set_style(style);
+        }
+    }
+
+    fn on_step(&mut self, step: Step) {
+        let position = if self.seconds.is_some() { self.began.elapsed().as_secs() } else { step.step };
+        self.bar.set_position(position);
+        let (loss, rate, edges) = (step.loss, step.learning_rate, step.throughput);
+        self.bar.set_message(format!("loss {loss:.3e}  rate {rate:.1e}  {edges:.0} edges/s{}", self.last));
+    }
+
+    fn on_validation(&mut self, validation: ValidationEvent<'_>) {
+        let mark = if validation.best { " (best)" } else { "" };
+        self.last = format!("  validation {:.3} meV", 1e3 * validation.loss);
+        if self.bar.is_hidden() {
+            info!("step {}: validation {:.3} meV{mark}", validation.step, 1e3 * validation.loss);
+        }
+    }
+
+    fn on_checkpoint(&mut self, step: u64, path: &Path) {
+        debug!("step {step}: saved {}", path.display());
+    }
+
+    fn on_message(&mut self, text: &str) {
+        self.say(text);
+    }
+
+    fn on_end(&mut self, step: u64, seconds: f64) {
+        let last = std::mem::take(&mut self.last);
+        self.say(&format!("{step} steps in {seconds:.1} s{last}"));
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,234 @@
+//! Pictures, tables and prediction folders from what the floors below compute: the output of the `physics` commands.
+
+use serde::Serialize;
+use serde_json::Value;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::datasets::deeph::unified::{self, Precision};
+use crate::datasets::deeph::{self, ReadOptions, Record};
+use crate::datasets::files;
+use crate::nn::train::Observer;
+use crate::physics::benchmark::{BenchmarkReport, benchmark};
+use crate::physics::evaluation::EvaluationReport;
+use crate::physics::model::Model;
+use crate::physics::model::covariant::CovariantConfig;
+use crate::physics::model::hybrid::{CONTINUED, STAGES};
+use crate::physics::training::TrainingReport;
+use crate::physics::{Error, Result, prediction};
+use crate::plot::curve::{self, Curve};
+use crate::plot::parity::{self, Parity};
+use crate::spectrum::{Bands, Eigenvalues};
+
+/// Name of the file of a prediction.
+pub const PREDICTION: &str = "hamiltonian_pred.h5";
+
+/// Creates a folder and its parents.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn create_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|source| Error::Io { path: path.into(), source })
+}
+
+/// Writes a value as indented JSON, whole or not at all.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Error::Io { path: path.into(), source: std::io::Error::other(e) })?;
+    Ok(files::write_atomic(path, |w| writeln!(w, "{text}"))?)
+}
+
+/// Draws the loss curves of all stages of a run: `RUN/plots/loss.svg` and `loss.csv`.
+///
+/// # Errors
+/// A missing log, a folder that cannot be written.
+pub fn write_loss_curves(run: &Path) -> Result<()> {
+    let curves = loss_curves(&[(run, STAGES[0]), (run, STAGES[1]), (run, CONTINUED)])?;
+    let plots = run.join("plots");
+    create_folder(&plots)?;
+    curve::write_csv(&plots.join("loss.csv"), &curves)?;
+    curve::draw(&plots.join("loss.svg"), &curves)
+}
+
+/// The curves of those of the stages that were trained; all but the first begin where the first ends.
+///
+/// # Errors
+/// A log that does not read.
+pub fn loss_curves(stages: &[(&Path, &str)]) -> Result<Vec<Curve>> {
+    let mut curves: Vec<Curve> = Vec::new();
+    for (run, stage) in stages.iter().filter(|(run, stage)| run.join(stage).join("metrics.jsonl").is_file()) {
+        let start = curves.first().map_or(0.0, Curve::end);
+        curves.push(Curve::read(&run.join(stage), &title(stage), start, *stage != STAGES[1])?);
+    }
+    Ok(curves)
+}
+
+/// The name of a stage in pictures.
+fn title(stage: &str) -> String {
+    match stage.strip_prefix("stage") {
+        Some(rest) => format!("stage {}", rest.replace('-', " ")),
+        None => stage.to_owned(),
+    }
+}
+
+/// Writes `evaluation.json`, `parity.csv` and `parity.svg` into `out`.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn write_evaluation(report: &EvaluationReport, out: &Path) -> Result<()> {
+    create_folder(out)?;
+    write_json(&out.join("evaluation.json"), &without_points(report)?)?;
+    let points = |stage: usize| {
+        report.parity.iter().filter_map(move |p| Some([p.reference_ev, *p.predicted_ev.get(stage)?])).collect()
+    };
+    let series: Vec<Parity> = report
+        .stages
+        .iter()
+        .enumerate()
+        .map(|(k, stage)| Parity { name: title(&stage.stage), points: points(k) })
+        .collect();
+    parity::write_csv(&out.join("parity.csv"), &series)?;
+    parity::draw(&out.join("parity.svg"), &series)
+}
+
+/// The report without the points of the parity plot.
+///
+/// # Errors
+/// Numbers that JSON does not have.
+pub fn without_points(report: &EvaluationReport) -> Result<Value> {
+    let mut value = serde_json::to_value(report)
+        .map_err(|e| Error::Io { path: "evaluation".into(), source: std::io::Error::other(e) })?;
+    if let Some(map) = value.as_object_mut() {
+        map.shift_remove("parity");
+    }
+    Ok(value)
+}
+
+/// Predicts every structure below `paths` into `out/<id>`: POSCAR, info.json, overlap.h5, hamiltonian_pred.h5. All
+/// structures are read and checked before the first is written. A folder that is the structure's own gets the
+/// prediction alone. Returns the files.
+///
+/// # Errors
+/// A structure that the model does not fit, two of the same name, a folder that holds something else.
+pub fn predict(model: &Model, paths: &[PathBuf], out: &Path, observer: &mut dyn Observer) -> Result<Vec<PathBuf>> {
+    let folders = deeph::find_structures(paths)?;
+    let mut targets: Vec<PathBuf> = Vec::new();
+    for folder in &folders {
+        let record = read_without_h(folder)?;
+        model.sample(&record, false)?;
+        let target = out.join(&record.id);
+        let others = std::fs::read_dir(&target).into_iter().flatten().flatten().any(|entry| {
+            !["POSCAR", "info.json", "overlap.h5", PREDICTION].iter().any(|known| *known == entry.file_name())
+        });
+        if targets.contains(&target) || (others && !same(&target, folder)) {
+            let found = if others { "other files" } else { "two structures of this name" };
+            let (what, expected) = (target.display().to_string(), "a new folder for the prediction".into());
+            return Err(Error::Mismatch { what, expected, found: found.into() });
+        }
+        targets.push(target);
+    }
+    let mut written = Vec::new();
+    for (folder, target) in folders.iter().zip(targets) {
+        let record = read_without_h(folder)?;
+        let hamiltonian = prediction::predict(model, &record)?;
+        let file = target.join(PREDICTION);
+        if same(&target, folder) {
+            unified::write_matrix(&file, &hamiltonian, Precision::F64)?;
+        } else {
+            let record = unified::regrouped(&Record { hamiltonian: Some(hamiltonian), ..record });
+            files::write_folder_atomic(&target, |temporary| {
+                unified::write(&Record { hamiltonian: None, ..record.clone() }, temporary)?;
+                match &record.hamiltonian {
+                    Some(matrix) => unified::write_matrix(&temporary.join(PREDICTION), matrix, Precision::F64),
+                    None => Ok(()),
+                }
+            })?;
+        }
+        observer.on_message(&format!("{}", file.display()));
+        written.push(file);
+    }
+    Ok(written)
+}
+
+fn read_without_h(folder: &Path) -> Result<Record> {
+    Ok(deeph::read(folder, &ReadOptions { overlap: true, hamiltonian: false, validate: true })?)
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// [`benchmark`] of the first structure below `path`.
+///
+/// # Errors
+/// No structure, or one without Hamiltonian.
+pub fn bench(path: &Path, config: &CovariantConfig, repeats: usize) -> Result<BenchmarkReport> {
+    let folders = deeph::find_structures(&[path.to_path_buf()])?;
+    let options = ReadOptions { overlap: false, ..ReadOptions::default() };
+    benchmark(&deeph::read(&folders[0], &options)?, config, repeats)
+}
+
+/// A line a stage.
+pub fn training_table(report: &TrainingReport) -> String {
+    let mut text = format!(
+        "{:<18}{:>10}{:>9}{:>10}{:>12}{:>17}\n",
+        "", "parameters", "steps", "seconds", "edges/s", "validation meV"
+    );
+    for stage in &report.stages {
+        let mae = stage.validation_mae_mev.map_or("-".into(), |mae| format!("{mae:.3}"));
+        text += &format!(
+            "{:<18}{:>10}{:>9}{:>10.1}{:>12.0}{mae:>17}\n",
+            title(&stage.stage),
+            stage.parameters,
+            stage.steps,
+            stage.seconds,
+            stage.edges_per_s
+        );
+    }
+    text
+}
+
+/// A line a stage.
+pub fn evaluation_table(report: &EvaluationReport) -> String {
+    let mut text =
+        format!("{:<18}{:>10}{:>18}{:>11}{:>20}\n", "", "MAE meV", "after gauge meV", "RMSE meV", "equivariance meV");
+    for stage in &report.stages {
+        text += &format!(
+            "{:<18}{:>10.3}{:>18}{:>11.3}{:>20.6}\n",
+            title(&stage.stage),
+            stage.mae_mev,
+            stage.mae_gauge_fixed_mev.map_or("-".into(), |mae| format!("{mae:.3}")),
+            stage.rmse_mev,
+            stage.equivariance_error_mev
+        );
+    }
+    text + &format!("{} structures", report.structures)
+}
+
+/// What the bands span, and how far predictions are from the first.
+pub fn bands_table(bands: &Bands) -> String {
+    let mut text = format!("{}: {} points\n", bands.structure, bands.bands.first().map_or(0, |b| b.k.len()));
+    for (name, c) in bands.names.iter().skip(1).zip(&bands.comparisons) {
+        text += &format!(
+            "{name}: mean {:.3} meV, largest {:.3} meV ({} occupied, {} empty bands, aligned)\n",
+            c.band_mae_mev, c.band_max_mev, c.occupied, c.empty
+        );
+    }
+    text
+}
+
+/// A block a k point.
+pub fn eigenvalue_table(found: &Eigenvalues) -> String {
+    let mut text = String::new();
+    for ((k, values), smallest) in found.k.iter().zip(&found.eigenvalues_ev).zip(&found.min_overlap_eigenvalue) {
+        text += &format!("k = {} {} {}, smallest eigenvalue of S {smallest:.3e}\n", k[0], k[1], k[2]);
+        for line in values.chunks(8) {
+            text += &line.iter().map(|e| format!("{e:>13.6}")).collect::<String>();
+            text.push('\n');
+        }
+    }
+    text
+}
