@@ -64,7 +64,10 @@ struct Tables {
     output: Layout,
     blocks: Vec<Block>,
     size: usize,
+    /// By path, as the weights are.
     terms: Vec<Term>,
+    /// For each block its terms.
+    terms_of_block: Vec<Vec<usize>>,
     paths: Vec<Path>,
 }
 
@@ -95,8 +98,13 @@ impl EdgeProduct {
                 }
             }
         }
-        let mut tables = Tables { sources, output, blocks, size, terms: Vec::new(), paths };
+        let terms_of_block = vec![Vec::new(); blocks.len()];
+        let mut tables = Tables { sources, output, blocks, size, terms: Vec::new(), terms_of_block, paths };
         tables.terms = tables.terms(convention);
+        for (k, term) in tables.terms.iter().enumerate() {
+            let block = tables.blocks.partition_point(|b| b.offset <= term.place) - 1;
+            tables.terms_of_block[block].push(k);
+        }
         EdgeProduct { tables: Arc::new(tables) }
     }
 
@@ -206,7 +214,17 @@ impl Operation for Matrices {
         let (t, a, b) = (&self.tables, inputs[0].data, inputs[1].data);
         let mut out = vec![T::zero(); 2 * t.size];
         let (general, loops) = out.split_at_mut(t.size);
-        add_terms(&t.terms, a, b, general, loops);
+        // Terms of one block write to it alone.
+        let mut tasks = Vec::with_capacity(t.blocks.len());
+        let (mut general, mut loops) = (general, loops);
+        for (block, terms) in t.blocks.iter().zip(&t.terms_of_block) {
+            let (g, l) = (general.split_at_mut(block.len()), loops.split_at_mut(block.len()));
+            tasks.push((block.offset, terms, g.0, l.0));
+            (general, loops) = (g.1, l.1);
+        }
+        parallel::for_each(tasks, |(offset, terms, general, loops): (usize, &Vec<usize>, &mut [T], &mut [T])| {
+            add_terms(&t.terms, terms, offset, a, b, general, loops);
+        });
         Ok((out, vec![2, t.size]))
     }
 
@@ -220,20 +238,38 @@ impl Operation for Matrices {
         let (t, a, b) = (&self.tables, inputs[0].data, inputs[1].data);
         let (mut da, mut db) = (vec![T::zero(); a.len()], vec![T::zero(); b.len()]);
         let (general, loops) = dy.split_at(t.size);
-        term_gradients(&t.terms, a, b, general, loops, &mut da, &mut db);
+        // Groups of whole paths, whose weights are adjacent.
+        let (mut rest_a, mut rest_b) = (da.as_mut_slice(), db.as_mut_slice());
+        let mut tasks = Vec::new();
+        let mut terms = t.terms.as_slice();
+        let mut start = [0, 0];
+        while let Some(first) = terms.first() {
+            let full = terms.partition_point(|x| x.weights[0] < first.weights[0] + GRADIENT_WEIGHTS);
+            let (mine, others) = terms.split_at(full);
+            let end = others.first().map_or([a.len(), b.len()], |x| x.weights);
+            let (mine_a, others_a) = rest_a.split_at_mut(end[0] - start[0]);
+            let (mine_b, others_b) = rest_b.split_at_mut(end[1] - start[1]);
+            tasks.push((start, mine, mine_a, mine_b));
+            (rest_a, rest_b, terms, start) = (others_a, others_b, others, end);
+        }
+        parallel::for_each(tasks, |(start, terms, da, db): ([usize; 2], &[Term], &mut [T], &mut [T])| {
+            term_gradients(terms, start, a, b, general, loops, da, db);
+        });
         Ok(vec![da, db])
     }
 }
 
 vectorised! {
-    fn add_terms<T>(terms: &[Term], a: &[T], b: &[T], general: &mut [T], loops: &mut [T]) {
-        for term in terms {
+    fn add_terms<T>(
+        all: &[Term], terms: &[usize], offset: usize, a: &[T], b: &[T], general: &mut [T], loops: &mut [T],
+    ) {
+        for term in terms.iter().map(|k| &all[*k]) {
             let [rows, width] = term.shape;
             let value = T::of(term.value);
             let b = &b[term.weights[1]..][..width];
             for u in 0..rows {
                 let a = &a[term.weights[0] + u * width..][..width];
-                let place = term.place + u * term.stride;
+                let place = term.place - offset + u * term.stride;
                 let general = &mut general[place..][..width];
                 for w in 0..width {
                     general[w] += value * a[w] * b[w];
@@ -251,15 +287,15 @@ vectorised! {
 
 vectorised! {
     fn term_gradients<T>(
-        terms: &[Term], a: &[T], b: &[T], general: &[T], loops: &[T], da: &mut [T], db: &mut [T],
+        terms: &[Term], start: [usize; 2], a: &[T], b: &[T], general: &[T], loops: &[T], da: &mut [T], db: &mut [T],
     ) {
         for term in terms {
             let [rows, width] = term.shape;
             let value = T::of(term.value);
-            let (b, db) = (&b[term.weights[1]..][..width], &mut db[term.weights[1]..][..width]);
+            let (b, db) = (&b[term.weights[1]..][..width], &mut db[term.weights[1] - start[1]..][..width]);
             for u in 0..rows {
                 let (first, place) = (term.weights[0] + u * width, term.place + u * term.stride);
-                let (a, da) = (&a[first..][..width], &mut da[first..][..width]);
+                let (a, da) = (&a[first..][..width], &mut da[first - start[0]..][..width]);
                 for g in [general, loops].into_iter().take(1 + usize::from(term.scalar_harmonic)) {
                     let g = &g[place..][..width];
                     for w in 0..width {
@@ -290,6 +326,8 @@ impl Product {
     }
 }
 
+/// Weights whose gradients one task computes, at least.
+const GRADIENT_WEIGHTS: usize = 8192;
 /// Rows of a gradient matrix that one task computes.
 const GRADIENT_ROWS: usize = 96;
 

@@ -1,44 +1,13 @@
 //! In-place passes over parameter storage: one read and one write of each array, no temporaries.
 
+use crate::kernels::{Real, parallel, vectorised};
 use candle_core::{CpuStorage, InplaceOp2, Layout};
-use rayon::prelude::*;
 use std::cell::RefCell;
-use std::ops::{Add, Div, Mul, Sub};
 
 /// Below this many elements one thread does all.
 const PARALLEL: usize = 1 << 15;
 /// Elements of one task.
 const CHUNK: usize = 1 << 13;
-
-/// The two float types with a fast path.
-pub(super) trait Real:
-    Copy + Send + Sync + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
-{
-    fn of(x: f64) -> Self;
-    fn root(self) -> Self;
-    fn cut(self, limit: Self) -> Self;
-}
-
-macro_rules! real {
-    ($t:ty) => {
-        impl Real for $t {
-            #[inline(always)]
-            fn of(x: f64) -> Self {
-                x as $t
-            }
-            #[inline(always)]
-            fn root(self) -> Self {
-                self.sqrt()
-            }
-            #[inline(always)]
-            fn cut(self, limit: Self) -> Self {
-                self.min(limit).max(-limit)
-            }
-        }
-    };
-}
-real!(f32);
-real!(f64);
 
 /// The scalars of one Adam update of one parameter, in the order in which they act.
 #[derive(Clone, Copy, Debug)]
@@ -62,28 +31,38 @@ pub(super) struct AdamScalars {
 }
 
 impl AdamScalars {
-    fn chunk<T: Real>(&self, p: &mut [T], m: &mut [T], v: &mut [T], g: &[T]) {
-        let (factor, limit, coupled) = (T::of(self.factor), T::of(self.limit), T::of(self.coupled_decay));
-        let (shrink, beta2) = (T::of(self.shrink), T::of(self.betas.1));
-        let (new1, new2) = (T::of(1.0 - self.betas.0), T::of(1.0 - self.betas.1));
-        let (step, root, epsilon) = (T::of(-self.step_size), T::of(self.root_correction), T::of(self.epsilon));
-        for (((p, m), v), &g) in p.iter_mut().zip(m).zip(v).zip(g) {
-            let g = (g * factor).cut(limit) + coupled * *p;
-            *m = *m + new1 * (g - *m);
-            *v = *v * beta2 + new2 * g * g;
-            *p = *p * shrink + step * *m / (v.root() / root + epsilon);
-        }
-    }
-
     fn whole<T: Real>(&self, p: &mut [T], m: &mut [T], v: &mut [T], g: &[T]) {
         if p.len() < PARALLEL {
-            return self.chunk(p, m, v, g);
+            return adam(self, p, m, v, g);
         }
-        p.par_chunks_mut(CHUNK)
-            .zip(m.par_chunks_mut(CHUNK))
-            .zip(v.par_chunks_mut(CHUNK))
-            .zip(g.par_chunks(CHUNK))
-            .for_each(|(((p, m), v), g)| self.chunk(p, m, v, g));
+        let parameters = p.chunks_mut(CHUNK).zip(m.chunks_mut(CHUNK));
+        let tasks = parameters.zip(v.chunks_mut(CHUNK).zip(g.chunks(CHUNK))).collect();
+        parallel::for_each(tasks, |((p, m), (v, g))| adam(self, p, m, v, g));
+    }
+}
+
+vectorised! {
+    fn adam<T>(s: &AdamScalars, p: &mut [T], m: &mut [T], v: &mut [T], g: &[T]) {
+        let (factor, limit, coupled) = (T::of(s.factor), T::of(s.limit), T::of(s.coupled_decay));
+        let (shrink, beta2) = (T::of(s.shrink), T::of(s.betas.1));
+        let (new1, new2) = (T::of(1.0 - s.betas.0), T::of(1.0 - s.betas.1));
+        let (step, root, epsilon) = (T::of(-s.step_size), T::of(s.root_correction), T::of(s.epsilon));
+        for (((p, m), v), &g) in p.iter_mut().zip(m).zip(v).zip(g) {
+            let g = g * factor;
+            let g = if g > limit { limit } else { g };
+            let g = if g < -limit { -limit } else { g } + coupled * *p;
+            *m += new1 * (g - *m);
+            *v = *v * beta2 + new2 * g * g;
+            *p = *p * shrink + step * *m / (v.sqrt() / root + epsilon);
+        }
+    }
+}
+
+vectorised! {
+    fn lerp<T>(weight: T, a: &mut [T], b: &[T]) {
+        for (a, &b) in a.iter_mut().zip(b) {
+            *a += weight * (b - *a);
+        }
     }
 }
 
@@ -135,15 +114,10 @@ pub(super) struct Lerp {
 impl Lerp {
     fn whole<T: Real>(&self, a: &mut [T], b: &[T]) {
         let weight = T::of(self.weight);
-        let chunk = |a: &mut [T], b: &[T]| {
-            for (a, &b) in a.iter_mut().zip(b) {
-                *a = *a + weight * (b - *a);
-            }
-        };
         if a.len() < PARALLEL {
-            return chunk(a, b);
+            return lerp(weight, a, b);
         }
-        a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(|(a, b)| chunk(a, b));
+        parallel::for_each(a.chunks_mut(CHUNK).zip(b.chunks(CHUNK)).collect(), |(a, b)| lerp(weight, a, b));
     }
 }
 
