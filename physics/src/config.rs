@@ -111,6 +111,10 @@ impl Config {
         let folder = path.parent().unwrap_or(Path::new(""));
         let places = config.data.roots.iter_mut().chain(config.data.split.as_mut());
         places.filter(|p| p.is_relative()).for_each(|p| *p = folder.join(&*p));
+        let weights = Path::new(&config.covariant.weights);
+        if weights.is_relative() && !config.covariant.weights.is_empty() {
+            config.covariant.weights = folder.join(weights).display().to_string();
+        }
         Ok(config)
     }
 
@@ -184,7 +188,7 @@ fn unknown_keys(table: &toml::Table) -> Vec<String> {
             "data" => vec!["roots", "split", "fractions", "train_limit"],
             "covariant" => vec![
                 "kind", "blocks", "irreps_embed", "irreps_mid", "irreps_post_node", "lmax_harmonics", "radial_basis",
-                "radius", "e3nn",
+                "radius", "e3nn", "weights",
             ],
             "refine" => vec!["frame", "augmentation", "width", "blocks", "heads", "hidden", "candidates", "raw"],
             "training" => vec!["covariant", "refine"],

@@ -6,6 +6,7 @@
 use crate::config::{Config, Stages};
 use crate::hamiltonian::basis::Basis;
 use crate::hamiltonian::wigner_eckart::to_irreps;
+use crate::model::checkpoint_names::load_deeph_e3;
 use crate::model::hybrid::{CONTINUED, Model, STAGES, save_weights};
 use crate::model::refine::statistics::Collector;
 use crate::model::refine::{Augmentation, Refine, RefineInput};
@@ -146,6 +147,10 @@ pub fn train(
     let paths = split_paths(config)?;
     let all: Vec<PathBuf> = paths.train.iter().chain(&paths.validate).cloned().collect();
     let mut model = Model::new(config, basis_of(&all)?)?;
+    if !config.covariant.weights.is_empty() {
+        let ignored = load_deeph_e3(Path::new(&config.covariant.weights), &model.parameters)?;
+        observer.on_message(&format!("weights of {}; {} names not used", config.covariant.weights, ignored.len()));
+    }
     let sets = [samples(&model, &paths.train, observer)?, samples(&model, &paths.validate, observer)?];
     let description = run.join("run.json");
     if !resume && description.exists() {

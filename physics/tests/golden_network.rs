@@ -19,7 +19,7 @@ use tesseral_nn::rng::Streams;
 use tesseral_physics::graph::CrystalGraph;
 use tesseral_physics::hamiltonian::targets::Targets;
 use tesseral_physics::hamiltonian::wigner_eckart::{output_irreps, to_blocks};
-use tesseral_physics::model::checkpoint_names::from_deeph_e3;
+use tesseral_physics::model::checkpoint_names::{from_deeph_e3, load_deeph_e3};
 use tesseral_physics::model::covariant::{Covariant, CovariantConfig};
 use tesseral_physics::model::geometry::{Execution, Geometry};
 use tesseral_physics::structure::crystal::Crystal;
@@ -286,6 +286,33 @@ fn run(name: &str, execution: Execution) {
     }
     let after: BTreeMap<String, Tensor> = parameters.snapshot().unwrap();
     check_tensors(&case, "param3", &unpacked(&case, &after), tolerances::ADAM);
+}
+
+#[test]
+fn golden_state_dict_file_loads_by_name() {
+    for name in cases("deephe3", "net_synth_mask") {
+        let Some(case) = Case::load(&name) else { continue };
+        let state: std::collections::HashMap<String, Tensor> = case.own.tensors.iter()
+            .filter_map(|(n, t)| Some((n.strip_prefix("param0/")?.to_string(), t.clone()))).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state.safetensors");
+        candle_core::safetensors::save(&state, &file).unwrap();
+        let parameters = Parameters::new(Streams::new(0), DType::F64, &Device::Cpu);
+        let model = Covariant::new(&parameters.root(), &case.config(), &case.targets(), 2).unwrap();
+        let ignored = load_deeph_e3(&file, &parameters).unwrap();
+        assert!(ignored.iter().all(|n| n.starts_with("lin_node.")), "{ignored:?}");
+        let graph = case.graph();
+        let geometry = Geometry::new(&graph, model.geometry_options(), DType::F64).unwrap();
+        let found = model.forward(&geometry).unwrap().blocks;
+        let expected = case.flat(&case.own, "H_pred", &graph, &case.targets(), usize::MAX);
+        assert!(difference(&found, &expected) < tolerances::SMALL_NET);
+
+        let mut short = state;
+        short.remove("node_update_blocks.0.conv.tp.weights1.3");
+        candle_core::safetensors::save(&short, &file).unwrap();
+        let message = load_deeph_e3(&file, &parameters).unwrap_err().to_string();
+        assert!(message.contains("node_update_blocks.0.conv.tp.weights1"), "{message}");
+    }
 }
 
 /// Rows in the order of the golden file, its first `rows`.

@@ -2,7 +2,8 @@
 //!
 //! Folders, in order: the variable TESSERAL_GOLDEN alone when it is set; else `tests/golden`, then `../shared/golden`.
 
-#![allow(dead_code, reason = "each test binary uses some of it")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses some of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot read its vectors must fail")]
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! Every tolerance of the golden tests, in one place. A change here is its own commit with its own reason.
 
-#![allow(dead_code, reason = "each test binary uses some of them")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses some of them")]
 
 /// Clebsch-Gordan, harmonics, Wigner D: absolute.
 pub const TABLES: f64 = 1e-12;

@@ -43,6 +43,8 @@ pub struct CovariantConfig {
     pub radius: f64,
     /// Which e3nn's signs and normalisation: `0.3.5` (published checkpoints) or `0.6`.
     pub e3nn: Convention,
+    /// A DeepH-E3 state dict saved as safetensors to start from ([`super::checkpoint_names`]); empty: random weights.
+    pub weights: String,
 }
 
 /// Kinds of stage 1.
@@ -66,6 +68,7 @@ impl Default for CovariantConfig {
             radial_basis: 128,
             radius: 7.2,
             e3nn: Convention::V035,
+            weights: String::new(),
         }
     }
 }
