@@ -88,8 +88,8 @@ impl LlamaConfig {
     /// # Errors
     /// [`Error::Format`] for a missing key or a value of another kind, [`Error::Invalid`] for sizes that do not fit.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let config: Self = serde_json::from_str(text)
-            .map_err(|e| Error::Format { path: path.into(), reason: e.to_string() })?;
+        let config: Self =
+            serde_json::from_str(text).map_err(|e| Error::Format { path: path.into(), reason: e.to_string() })?;
         let problems = config.problems();
         if problems.is_empty() { Ok(config) } else { Err(Error::Invalid { path: path.into(), problems }) }
     }
@@ -120,9 +120,19 @@ impl LlamaConfig {
             require(heads.is_multiple_of(groups), "num_key_value_heads", &expected, groups.to_string());
             let width = self.hidden_size;
             let expected = format!("a multiple of num_attention_heads ({heads}), or head_dim");
-            require(self.head_dim.is_some() || width.is_multiple_of(heads), "hidden_size", &expected, width.to_string());
+            require(
+                self.head_dim.is_some() || width.is_multiple_of(heads),
+                "hidden_size",
+                &expected,
+                width.to_string(),
+            );
             let dim = self.head_width();
-            require(dim > 0 && dim.is_multiple_of(2), "head_dim", "an even width, for rotary positions", dim.to_string());
+            require(
+                dim > 0 && dim.is_multiple_of(2),
+                "head_dim",
+                "an even width, for rotary positions",
+                dim.to_string(),
+            );
         }
         let (theta, epsilon) = (self.rope_theta, self.rms_norm_eps);
         require(theta.is_finite() && theta > 1.0, "rope_theta", "a number above 1", theta.to_string());
@@ -201,7 +211,11 @@ mod tests {
             ("\"vocab_size\": 49152, ", "", "missing field `vocab_size`"),
             ("49152", "\"many\"", "line 2"),
             ("\"hidden_size\": 576", "\"hidden_size\": 576, \"head_dim\": 63", "head_dim: expected an even width"),
-            ("\"hidden_size\": 576", "\"hidden_size\": 576, \"rope_scaling\": {\"type\": \"linear\"}", "rope_scaling: "),
+            (
+                "\"hidden_size\": 576",
+                "\"hidden_size\": 576, \"rope_scaling\": {\"type\": \"linear\"}",
+                "rope_scaling: ",
+            ),
         ];
         for (from, to, message) in cases {
             let text = parse(&SMALL.replacen(from, to, 1)).unwrap_err().to_string();

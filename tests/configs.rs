@@ -1,0 +1,39 @@
+//! Every file in `configs/` is read, and the template names every key that a configuration has.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+use std::path::{Path, PathBuf};
+use tesseral::physics::config::Config;
+
+fn configs() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn every_file_is_read() {
+    let files = configs();
+    assert!(files.len() >= 2);
+    for file in files {
+        let config = Config::read(&file, &[]).unwrap_or_else(|e| panic!("{e}"));
+        for root in &config.data.roots {
+            assert!(root.is_dir(), "{}: data.roots: {} is not there", file.display(), root.display());
+        }
+        let again = Config::parse(&config.to_toml().unwrap(), &file, &[]).unwrap();
+        assert_eq!(again, config, "{}", file.display());
+    }
+}
+
+#[test]
+fn the_template_names_every_key() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/physics-graphene.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let defaults: toml::Table = Config::default().to_toml().unwrap().parse().unwrap();
+    for section in ["data", "covariant", "refine"] {
+        for key in defaults[section].as_table().unwrap().keys() {
+            let named = text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+            assert!(named, "{section}.{key} is not in the template");
+        }
+    }
+}
