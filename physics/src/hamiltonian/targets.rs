@@ -99,6 +99,23 @@ impl Targets {
         &self.places[i * self.species + j]
     }
 
+    /// For each target the one of the same shells in the other order, to which the reversed edge belongs.
+    pub fn transposed(&self) -> Vec<usize> {
+        let mut partner: Vec<usize> = (0..self.list.len()).collect();
+        for i in 0..self.species {
+            for j in 0..self.species {
+                for place in self.places(i, j) {
+                    let [row, column] = place.corner;
+                    let other = self.places(j, i).iter().find(|p| p.corner == [column, row]);
+                    if let Some(other) = other {
+                        partner[place.target] = other.target;
+                    }
+                }
+            }
+        }
+        partner
+    }
+
     /// Elements of the flat vector of one spin component.
     pub fn width(&self) -> usize {
         self.width

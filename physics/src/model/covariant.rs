@@ -6,6 +6,7 @@
 pub mod convolution;
 pub mod update;
 
+use super::mismatch::Mismatch;
 use super::geometry::{Execution, Geometry, GeometryOptions};
 use crate::hamiltonian::targets::Targets;
 use crate::hamiltonian::wigner_eckart::{output_irreps, to_blocks};
@@ -152,6 +153,7 @@ pub struct Covariant {
     head_layout: Layout,
     to_e3nn: SparseMap,
     to_blocks: SparseMap,
+    mismatch: Mismatch,
 }
 
 impl Covariant {
@@ -209,6 +211,7 @@ impl Covariant {
             head,
             to_e3nn: head_layout.to_e3nn(),
             to_blocks: to_blocks(targets, convention),
+            mismatch: Mismatch::new(targets, convention),
             head_layout,
         })
     }
@@ -231,6 +234,11 @@ impl Covariant {
     /// Layout of the irreps of H.
     pub fn output_layout(&self) -> &Layout {
         &self.head_layout
+    }
+
+    /// How far the blocks are from hermitian.
+    pub fn mismatch(&self) -> &Mismatch {
+        &self.mismatch
     }
 
     /// The map from irreps (e3nn's order) to flat targets.

@@ -63,6 +63,8 @@ pub struct Geometry {
     pub edge_basis: Tensor,
     /// `[E, radial_basis]`.
     pub radial_basis: Tensor,
+    /// For each edge the one that runs back, where it is there.
+    pub reverse: Vec<Option<usize>>,
     /// Edges of length 0, the first ones.
     pub self_loops: usize,
     /// Edge vectors r_j + R A - r_i, angstrom.
@@ -107,6 +109,7 @@ impl Geometry {
             edge_graphs: vec![0..ends.len()],
             edge_basis: basis(EDGE_BASIS_RANGE, options.edge_basis)?,
             radial_basis: basis(options.radius, options.radial_basis)?,
+            reverse: graph.reverse_edges(),
             self_loops: graph.self_loops,
             vectors,
         })

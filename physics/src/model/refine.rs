@@ -12,6 +12,7 @@ pub mod statistics;
 
 use super::covariant::{Covariant, CovariantOutput};
 use super::geometry::Geometry;
+use super::mismatch::Mismatch;
 use crate::Result;
 use candle_core::{DType, Tensor};
 use nalgebra::Matrix3;
@@ -120,7 +121,7 @@ impl RefineConfig {
 pub struct RefineInput {
     /// `[N, dim]` node features over their root mean squares, layout order, global frame.
     node: Tensor,
-    /// `[E, dim]` edge features, irreps of H(1) and harmonics of the edge, likewise.
+    /// `[E, dim]` edge features, irreps of H(1), its deviation from hermiticity and harmonics of the edge, likewise.
     edge: Tensor,
     /// `[N, channels]` and `[E, channels]` norms of all channels with l > 0.
     node_norms: Tensor,
@@ -160,6 +161,7 @@ pub struct Refine {
     output_layout: Layout,
     lmax: usize,
     to_blocks: SparseMap,
+    mismatch: Mismatch,
     node_in: Dense,
     edge_in: Dense,
     blocks: Vec<Block>,
@@ -233,6 +235,7 @@ impl Refine {
                 .transpose()?,
             lmax: covariant.geometry_options().lmax_features.max(LMAX_DIRECTION as usize),
             to_blocks: covariant.to_blocks().clone(),
+            mismatch: covariant.mismatch().clone(),
             node_layout,
             edge_layout,
             output_layout,
@@ -245,7 +248,8 @@ impl Refine {
     /// Statistics of another network.
     pub fn input(&self, covariant: &CovariantOutput, geometry: &Geometry, s: &Statistics) -> Result<RefineInput> {
         let device = covariant.node.device();
-        let edge = edge_components(covariant, geometry, &self.edge_layout, &self.output_layout)?;
+        let mismatch = self.mismatch.of(covariant, geometry)?;
+        let edge = edge_components(covariant, geometry, mismatch, &self.edge_layout, &self.output_layout)?;
         let rows = |values: Vec<f64>| -> Result<Tensor> {
             let count = values.len();
             Ok(Tensor::from_vec(values, (1, count), device)?.to_dtype(edge.dtype())?)
@@ -366,26 +370,28 @@ fn covariant_irreps(covariant: &Covariant) -> Irreps {
     concat(&[&edge_irreps(covariant), node, node])
 }
 
-/// Irreps of the edge inputs: features, H(1), harmonics of the direction.
+/// Irreps of the edge inputs: features, H(1), its deviation from hermiticity, harmonics of the direction.
 fn edge_irreps(covariant: &Covariant) -> Irreps {
     let direction = Irreps::spherical_harmonics(LMAX_DIRECTION);
-    concat(&[covariant.edge_layout().irreps(), covariant.output_layout().irreps(), &direction])
+    let output = covariant.output_layout().irreps();
+    concat(&[covariant.edge_layout().irreps(), output, output, &direction])
 }
 
 /// The edge inputs before normalisation, `[E, dim]` in `layout`.
 fn edge_components(
     covariant: &CovariantOutput,
     geometry: &Geometry,
+    mismatch: Tensor,
     layout: &Layout,
     output: &Layout,
 ) -> Result<Tensor> {
-    let split = layout.irreps().terms().len() - output.irreps().terms().len() - LMAX_DIRECTION as usize - 1;
+    let split = layout.irreps().terms().len() - 2 * output.irreps().terms().len() - LMAX_DIRECTION as usize - 1;
     let features = Layout::new(&Irreps::new(layout.irreps().terms()[..split].to_vec()));
     let values: Vec<f64> =
         geometry.vectors.iter().flat_map(|v| spherical_harmonics(LMAX_DIRECTION as usize, *v)).collect();
     let shape = (geometry.vectors.len(), values.len() / geometry.vectors.len().max(1));
     let direction =
         Tensor::from_vec(values, shape, covariant.edge.device())?.to_dtype(covariant.edge.dtype())?;
-    let parts = [features.to_e3nn().apply(&covariant.edge)?, covariant.irreps.clone(), direction];
+    let parts = [features.to_e3nn().apply(&covariant.edge)?, covariant.irreps.clone(), mismatch, direction];
     Ok(layout.from_e3nn().apply(&Tensor::cat(&parts, 1)?)?)
 }

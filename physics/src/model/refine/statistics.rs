@@ -5,6 +5,7 @@
 use super::edge_components;
 use crate::model::covariant::{Covariant, CovariantOutput};
 use crate::model::geometry::Geometry;
+use crate::model::mismatch::Mismatch;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,7 @@ pub struct Collector {
     node_layout: Layout,
     edge_layout: Layout,
     output_layout: Layout,
+    mismatch: Mismatch,
     node: Vec<Sum>,
     edge: Vec<Sum>,
     residual: Vec<Vec<Sum>>,
@@ -61,6 +63,7 @@ impl Collector {
             node_layout,
             edge_layout,
             output_layout,
+            mismatch: covariant.mismatch().clone(),
         }
     }
 
@@ -69,7 +72,8 @@ impl Collector {
     /// # Errors
     /// Outputs of another network.
     pub fn add(&mut self, output: &CovariantOutput, geometry: &Geometry, label: &Tensor) -> Result<()> {
-        let edge = edge_components(output, geometry, &self.edge_layout, &self.output_layout)?;
+        let mismatch = self.mismatch.of(output, geometry)?;
+        let edge = edge_components(output, geometry, mismatch, &self.edge_layout, &self.output_layout)?;
         let residual = self.output_layout.from_e3nn().apply(&(label - &output.irreps)?)?;
         let rows = |t: &Tensor| -> Result<Vec<Vec<f64>>> { Ok(t.to_dtype(DType::F64)?.to_vec2()?) };
         rows(&output.node)?.iter().for_each(|row| accumulate(&mut self.node, &self.node_layout, row));
