@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use candle_core::{DType, Device};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use tesseral::datasets::deeph::{self, ReadOptions};
 use tesseral::nn::Parameters;
 use tesseral::nn::kernels::memory::keep_freed_blocks;
@@ -40,9 +40,11 @@ fn train_step(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn on_deep_stack(criterion: &mut Criterion) {
-    on_large_stack(|| train_step(criterion)).unwrap();
+fn main() {
+    on_large_stack(|| {
+        let mut criterion = Criterion::default().configure_from_args();
+        train_step(&mut criterion);
+        criterion.final_summary();
+    })
+    .unwrap();
 }
-
-criterion_group!(benches, on_deep_stack);
-criterion_main!(benches);

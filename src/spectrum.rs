@@ -58,6 +58,8 @@ pub struct Bands {
     pub bands: Vec<BandStructure>,
     /// Every other one against the first: occupied and four lowest empty bands.
     pub comparisons: Vec<BandComparison>,
+    /// Eigenvectors of S(k) below this were left out for all but the first.
+    pub overlap_threshold: Option<f64>,
 }
 
 impl Spectrum {
@@ -79,20 +81,13 @@ impl Spectrum {
     /// # Errors
     /// No H, blocks that do not fit the structure, a threshold that is not positive.
     pub fn new(record: Record, overlap_threshold: Option<f64>) -> Result<Self> {
-        let conditioning = match overlap_threshold {
-            None => dense::Conditioning::Strict,
-            Some(threshold) if threshold.is_finite() && threshold > 0.0 => dense::Conditioning::Project { threshold },
-            Some(other) => {
-                let (what, expected) = ("overlap threshold".into(), "a positive number".into());
-                return Err(Error::Mismatch { what, expected, found: other.to_string() });
-            }
-        };
+        let conditioning = conditioning(overlap_threshold)?;
         let options = dense::Options { conditioning, ..dense::Options::default() };
         let crystal = Crystal::from_poscar(&record.poscar)?;
         let basis = Basis::from_info(&record.info)?;
         let hamiltonian = record.hamiltonian.as_ref().ok_or_else(|| Error::Structure {
             structure: record.id.clone(),
-            what: "expected a Hamiltonian, found none".into(),
+            what: "hamiltonian.h5: expected a Hamiltonian (or --hamiltonian FILE), found none".into(),
         })?;
         let hamiltonian = Bloch::new(hamiltonian, &basis, &crystal.species)?;
         let overlap = match &record.overlap {
@@ -138,15 +133,29 @@ impl Spectrum {
         fermi::by_counting(&values, &mesh.weights, electrons, self.basis.spinful())
     }
 
-    /// Bands of this H, then of the `others`, along `path`.
+    /// Bands of this H, then of the `others`, along `path`. Where the overlap is nearly singular, a small error of a
+    /// predicted H becomes a large one of the bands (ghost bands far below all others): `threshold` leaves the
+    /// eigenvectors of S(k) below it out, for the others alone, so that the reference stays exact.
     ///
     /// # Errors
-    /// Blocks that do not fit the structure, or as [`bands::along`].
-    pub fn bands(&self, path: &KPath, name: &str, others: &[(String, BlockMatrix)]) -> Result<Bands> {
+    /// Blocks that do not fit the structure, a threshold that is not positive, or as [`bands::along`].
+    pub fn bands(
+        &self,
+        path: &KPath,
+        name: &str,
+        others: &[(String, BlockMatrix)],
+        threshold: Option<f64>,
+    ) -> Result<Bands> {
         let bloch = |(_, matrix): &(String, BlockMatrix)| Bloch::new(matrix, &self.basis, &self.crystal.species);
         let others_bloch: Vec<Bloch> = others.iter().map(bloch).collect::<Result<_>>()?;
-        let all: Vec<&Bloch> = std::iter::once(&self.hamiltonian).chain(&others_bloch).collect();
-        let found = bands::along(path, &self.crystal.lattice, &all, &self.overlap, self.options)?;
+        let along = |hamiltonians: &[&Bloch], options| {
+            bands::along(path, &self.crystal.lattice, hamiltonians, &self.overlap, options)
+        };
+        let mut found = along(&[&self.hamiltonian], self.options)?;
+        if !others.is_empty() {
+            let options = dense::Options { conditioning: conditioning(threshold)?, ..self.options };
+            found.extend(along(&others_bloch.iter().collect::<Vec<_>>(), options)?);
+        }
         let info = &self.record.info;
         let occupied = info.occupation.map(|electrons| bands::occupied_bands(electrons, self.basis.spinful()));
         let mut found: Vec<BandStructure> = found.into_iter().map(|bands| bands.with_filling(None, occupied)).collect();
@@ -160,16 +169,35 @@ impl Spectrum {
             _ => vec![],
         };
         let names = std::iter::once(name.to_owned()).chain(others.iter().map(|(name, _)| name.clone())).collect();
-        Ok(Bands { structure: self.record.id.clone(), names, bands: found, comparisons })
+        let structure = self.record.id.clone();
+        Ok(Bands { structure, names, bands: found, comparisons, overlap_threshold: threshold })
+    }
+}
+
+/// How to treat S.
+fn conditioning(threshold: Option<f64>) -> Result<dense::Conditioning> {
+    match threshold {
+        None => Ok(dense::Conditioning::Strict),
+        Some(threshold) if threshold.is_finite() && threshold > 0.0 => Ok(dense::Conditioning::Project { threshold }),
+        Some(other) => {
+            let (what, expected) = ("overlap threshold".into(), "a positive number".into());
+            Err(Error::Mismatch { what, expected, found: other.to_string() })
+        }
     }
 }
 
 /// Bands of a structure folder: of its own H and of each of the `hamiltonians` files; without an H of its own, of the
-/// files alone. `path` is a `K_PATH` file; by default the folder's `K_PATH`, else the usual path of a layer.
+/// files alone. `threshold` is for the files, see [`Spectrum::bands`]. `path` is a `K_PATH` file; by default the folder's `K_PATH`, else the usual path of a layer.
 ///
 /// # Errors
 /// No H at all, a missing or broken file, blocks that do not fit the structure.
-pub fn bands_of(folder: &Path, hamiltonians: &[PathBuf], path: Option<&Path>, points: usize) -> Result<Bands> {
+pub fn bands_of(
+    folder: &Path,
+    hamiltonians: &[PathBuf],
+    threshold: Option<f64>,
+    path: Option<&Path>,
+    points: usize,
+) -> Result<Bands> {
     let present = ReadOptions::present(folder);
     let mut record = deeph::read(folder, &ReadOptions { overlap: true, ..present })?;
     let name = |file: &PathBuf| file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
@@ -180,13 +208,13 @@ pub fn bands_of(folder: &Path, hamiltonians: &[PathBuf], path: Option<&Path>, po
         let (name, matrix) = others.remove(0);
         (first, record.hamiltonian) = (name, Some(matrix));
     }
-    let spectrum = Spectrum::new(record, None)?;
+    let spectrum = Spectrum::new(record, threshold.filter(|_| first != "DFT"))?;
     let own = folder.join("K_PATH");
     let path = match path.or(own.is_file().then_some(own.as_path())) {
         Some(file) => KPath::read(file)?,
         None => KPath::two_dimensional(&spectrum.crystal.lattice, points),
     };
-    spectrum.bands(&path, &first, &others)
+    spectrum.bands(&path, &first, &others, threshold)
 }
 
 /// The overlap of an orthogonal basis.

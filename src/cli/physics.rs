@@ -55,6 +55,9 @@ pub(crate) enum Verb {
         /// Another Hamiltonian of the structure, such as hamiltonian_pred.h5; may be repeated
         #[arg(long)]
         hamiltonian: Vec<PathBuf>,
+        /// For these: leave out eigenvectors of the overlap below this eigenvalue (against ghost bands, try 0.003)
+        #[arg(long)]
+        overlap_threshold: Option<f64>,
         /// Write bands.svg, bands.json and tables here
         #[arg(long)]
         out: Option<PathBuf>,
@@ -139,8 +142,8 @@ impl Verb {
                 let value = json!({"structures": written.len(), "files": written});
                 common.print(&value, || super::listed(&written).replace(' ', "\n"))?;
             }
-            Verb::Bands { structure, hamiltonian, out, path, points, window } => {
-                let bands = spectrum::bands_of(structure, hamiltonian, path.as_deref(), *points)?;
+            Verb::Bands { structure, hamiltonian, overlap_threshold, out, path, points, window } => {
+                let bands = spectrum::bands_of(structure, hamiltonian, *overlap_threshold, path.as_deref(), *points)?;
                 if let Some(out) = out {
                     report::create_folder(out)?;
                     plot::bands::write_numbers(out, &bands)?;

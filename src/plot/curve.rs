@@ -119,7 +119,7 @@ pub fn draw(path: &Path, curves: &[Curve]) -> Result<()> {
             .light_line_style(WHITE)
             .bold_line_style(RGBColor(225, 225, 225))
             .x_desc("seconds of training")
-            .y_desc("error of H (meV): validation bold, training loss thin")
+            .y_desc("error of H (meV): validation MAE bold, training loss thin")
             .x_label_formatter(&|x| tick(*x))
             .y_label_formatter(&|y| tick(*y))
             .y_labels(8)

@@ -31,6 +31,13 @@ pub fn write_csv(path: &Path, series: &[Parity]) -> Result<()> {
     })?)
 }
 
+/// Most points of a series that are drawn, so that pictures stay small; the table has all.
+const MOST_POINTS: usize = 1500;
+
+fn drawn(series: &Parity) -> impl Iterator<Item = &[f64; 2]> {
+    series.points.iter().step_by(series.points.len().div_ceil(MOST_POINTS).max(1))
+}
+
 /// Draws prediction against reference (left) and their difference in meV (right). `path` is the SVG.
 ///
 /// # Errors
@@ -64,7 +71,7 @@ pub fn draw(path: &Path, series: &[Parity]) -> Result<()> {
         chart.draw_series(LineSeries::new(diagonal, RGBColor(160, 160, 160)))?;
         for (k, series) in series.iter().enumerate() {
             let colour = COLOURS[1 + k % (COLOURS.len() - 1)];
-            let points = series.points.iter().map(|p| Circle::new((p[0], p[1]), 2, colour.mix(0.5).filled()));
+            let points = drawn(series).map(|p| Circle::new((p[0], p[1]), 2, colour.mix(0.5).filled()));
             chart
                 .draw_series(points)?
                 .label(series.name.clone())
@@ -97,7 +104,7 @@ pub fn draw(path: &Path, series: &[Parity]) -> Result<()> {
             .draw()?;
         for (k, series) in series.iter().enumerate() {
             let colour = COLOURS[1 + k % (COLOURS.len() - 1)];
-            let inside = series.points.iter().map(|p| (p[0], 1e3 * (p[1] - p[0]))).filter(|p| p.1.abs() <= limit);
+            let inside = drawn(series).map(|p| (p[0], 1e3 * (p[1] - p[0]))).filter(|p| p.1.abs() <= limit);
             chart.draw_series(inside.map(|p| Circle::new(p, 2, colour.mix(0.5).filled())))?;
         }
         Ok(())
