@@ -4,9 +4,9 @@
 pub mod matmul;
 pub mod memory;
 pub mod operation;
+pub mod parallel;
 pub mod real;
 pub mod rows;
-pub mod parallel;
 
 pub use matmul::{View, ViewMut};
 pub use operation::{Array, Operation, apply};

@@ -1,6 +1,8 @@
 //! The product in edge frames against its definition by Clebsch-Gordan sums, values and gradients; rotation and
 //! inversion of every equivariant map.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a failing test must say where")]
+
 use candle_core::{DType, Device, Tensor, Var};
 use nalgebra::{Matrix3, Rotation3, Vector3};
 use proptest::prelude::*;
@@ -48,10 +50,8 @@ fn turn(irreps: &Irreps, r: &Matrix3<f64>, x: &Tensor) -> Tensor {
 }
 
 fn irreps() -> impl Strategy<Value = Irreps> {
-    let term = (1usize..10, 0u32..5, any::<bool>()).prop_map(|(mul, l, even)| MulIrrep {
-        mul,
-        ir: Irrep::new(l, if even { Parity::Even } else { Parity::Odd }),
-    });
+    let term = (1usize..10, 0u32..5, any::<bool>())
+        .prop_map(|(mul, l, even)| MulIrrep { mul, ir: Irrep::new(l, if even { Parity::Even } else { Parity::Odd }) });
     prop::collection::vec(term, 1..4).prop_map(Irreps::new)
 }
 
@@ -116,7 +116,7 @@ proptest! {
         prop_assert!(largest(&apply(&turned), &turn(&wanted, &r, &apply(&x))) < 1e-11);
 
         let norm = LayerNorm::new(&p.root().enter("norm"), &input, NormOptions::default()).unwrap();
-        let apply = |x: &Tensor| layout.to_e3nn().apply(&norm.forward(&layout.from_e3nn().apply(x).unwrap(), &[0..4], None).unwrap()).unwrap();
+        let apply = |x: &Tensor| layout.to_e3nn().apply(&norm.forward(&layout.from_e3nn().apply(x).unwrap(), std::slice::from_ref(&(0..4)), None).unwrap()).unwrap();
         prop_assert!(largest(&apply(&turned), &turn(&input, &r, &apply(&x))) < 1e-10);
 
         let gate = Gate::new(&input, &Irreps::spherical_harmonics(3), &wanted);

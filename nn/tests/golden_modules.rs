@@ -1,5 +1,7 @@
 //! Tables and modules against vectors of the original DeepH-E3 and e3nn (f64).
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a failing test must say where")]
+
 #[path = "../../tests/support/golden.rs"]
 mod golden;
 #[path = "../../tests/support/tolerances.rs"]
@@ -59,7 +61,8 @@ fn for_each_case(prefix: &str, test: impl Fn(&Case)) {
     for file in cases("deephe3", "modules_") {
         let own = load("deephe3", &file).unwrap();
         let convention = if own.json["convention"] == "v06" { Convention::V06 } else { Convention::V035 };
-        let names: Vec<String> = own.json.as_object().unwrap().keys().filter(|k| k.starts_with(prefix)).cloned().collect();
+        let names: Vec<String> =
+            own.json.as_object().unwrap().keys().filter(|k| k.starts_with(prefix)).cloned().collect();
         for name in names {
             let (own, base) = (load("deephe3", &file).unwrap(), load("deephe3", "modules_v06").unwrap());
             test(&Case { json: own.json[&name].clone(), name, convention, own, base });
@@ -85,7 +88,8 @@ fn golden_clebsch_gordan() {
             serde_json::from_value(g.json["wigner_3j"]["negated_in_e3nn_0_3_5"].clone()).unwrap();
         for l in norms.keys() {
             let sign = if negated.contains(l) { -1.0 } else { 1.0 };
-            let (new, old) = (wigner_3j(l[0], l[1], l[2], Convention::V06), wigner_3j(l[0], l[1], l[2], Convention::V035));
+            let (new, old) =
+                (wigner_3j(l[0], l[1], l[2], Convention::V06), wigner_3j(l[0], l[1], l[2], Convention::V035));
             for ((_, _, _, a), (_, _, _, b)) in new.non_zero().zip(old.non_zero()) {
                 assert_eq!(a, sign * b, "{l:?}");
             }
@@ -140,7 +144,11 @@ fn golden_wigner_d() {
             let (re, im) = (&g.values("rot/D_half.re")[k * 4..], &g.values("rot/D_half.im")[k * 4..]);
             let found = wigner_d_half(&r).transpose();
             let error = |sign: f64| -> f64 {
-                found.iter().zip(re.iter().zip(im)).map(|(f, (a, b))| (f.re * sign - a).abs().max((f.im * sign - b).abs())).fold(0.0, f64::max)
+                found
+                    .iter()
+                    .zip(re.iter().zip(im))
+                    .map(|(f, (a, b))| (f.re * sign - a).abs().max((f.im * sign - b).abs()))
+                    .fold(0.0, f64::max)
             };
             assert!(error(1.0).min(error(-1.0)) < tolerances::TABLES);
         }

@@ -1,10 +1,10 @@
 //! How fast stage 1 runs on one structure, beside what the machine's matrix product could do.
 
+use crate::Result;
 use crate::hamiltonian::basis::Basis;
 use crate::hamiltonian::targets::Targets;
 use crate::model::covariant::{Covariant, CovariantConfig};
 use crate::sample::Sample;
-use crate::Result;
 use candle_core::{DType, Device};
 use serde::Serialize;
 use std::time::Instant;

@@ -149,7 +149,8 @@ impl Config {
         }
         let [a, b, c] = self.data.fractions;
         if !(a > 0.0 && b >= 0.0 && c >= 0.0 && a + b + c <= 1.0 + 1e-9) {
-            problems.push(format!("data.fractions: three shares that add to at most 1, found {:?}", self.data.fractions));
+            problems
+                .push(format!("data.fractions: three shares that add to at most 1, found {:?}", self.data.fractions));
         }
         problems
     }
@@ -187,14 +188,32 @@ fn unknown_keys(table: &toml::Table) -> Vec<String> {
             "" => vec!["seed", "stages", "data", "covariant", "refine", "training"],
             "data" => vec!["roots", "split", "fractions", "train_limit"],
             "covariant" => vec![
-                "kind", "blocks", "irreps_embed", "irreps_mid", "irreps_post_node", "lmax_harmonics", "radial_basis",
-                "radius", "e3nn", "weights",
+                "kind",
+                "blocks",
+                "irreps_embed",
+                "irreps_mid",
+                "irreps_post_node",
+                "lmax_harmonics",
+                "radial_basis",
+                "radius",
+                "e3nn",
+                "weights",
             ],
             "refine" => vec!["frame", "augmentation", "width", "blocks", "heads", "hidden", "candidates", "raw"],
             "training" => vec!["covariant", "refine"],
             "training.covariant" | "training.refine" => vec![
-                "steps", "epochs", "max_seconds", "batch", "validate_every", "checkpoint_every", "keep_last",
-                "non_finite", "stop_below_rate", "optimizer", "schedule", "ema",
+                "steps",
+                "epochs",
+                "max_seconds",
+                "batch",
+                "validate_every",
+                "checkpoint_every",
+                "keep_last",
+                "non_finite",
+                "stop_below_rate",
+                "optimizer",
+                "schedule",
+                "ema",
             ],
             _ => return None,
         })

@@ -1,5 +1,6 @@
 //! How far a model is from known Hamiltonians: raw, after the gauge fix, by orbitals, by distance, and under rotation.
 
+use crate::Result;
 use crate::hamiltonian::basis::Basis;
 use crate::hamiltonian::{gauge, symmetry};
 use crate::model::Model;
@@ -7,7 +8,6 @@ use crate::prediction::block_matrix;
 use crate::sample::Sample;
 use crate::structure::crystal::Crystal;
 use crate::training::random_rotation;
-use crate::Result;
 use nalgebra::{Matrix3, Vector3};
 use serde::Serialize;
 use std::collections::BTreeMap;

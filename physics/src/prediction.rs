@@ -31,9 +31,8 @@ pub fn predict(model: &Model, record: &Record) -> Result<BlockMatrix> {
 /// As there.
 pub fn predict_stages(model: &Model, record: &Record) -> Result<Vec<(&'static str, BlockMatrix)>> {
     let sample = model.sample(record, false)?;
-    let to_matrix = |(name, blocks): (&'static str, Tensor)| {
-        Ok((name, hermitised(&block_matrix(model, &sample, &blocks)?)?))
-    };
+    let to_matrix =
+        |(name, blocks): (&'static str, Tensor)| Ok((name, hermitised(&block_matrix(model, &sample, &blocks)?)?));
     model.stages(&sample)?.into_iter().map(to_matrix).collect()
 }
 

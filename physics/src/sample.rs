@@ -208,7 +208,11 @@ pub fn unflatten(flat: &[f64], graph: &CrystalGraph, basis: &Basis, targets: &Ta
     let boundaries = BlockMatrix::boundaries_of(&shapes);
     let total = boundaries[boundaries.len() - 1];
     let (mut real, mut complex) = (Vec::new(), Vec::new());
-    if spins == 1 { real.resize(total, 0.0) } else { complex.resize(total, Complex64::default()) }
+    if spins == 1 {
+        real.resize(total, 0.0)
+    } else {
+        complex.resize(total, Complex64::default())
+    }
     for (k, (edge, row)) in graph.edges.iter().zip(flat.chunks_exact(columns)).enumerate() {
         let (start, width) = (boundaries[edge.stored], shapes[edge.stored][1]);
         for_each_element(graph, basis, targets, k, |c, a, b| {

@@ -239,9 +239,8 @@ fn train_refine(
         .map_err(|e| Error::Primitive(tesseral_nn::Error::Format { path: folder.clone(), what: e.to_string() }))?;
     files::write_atomic(&folder.join("statistics.json"), statistics.as_bytes())?;
     let inputs = [0, 1].map(|k: usize| {
-        let make = |(sample, output): (&Sample, _)| {
-            refinement.network.input(output, &sample.geometry, &refinement.statistics)
-        };
+        let make =
+            |(sample, output): (&Sample, _)| refinement.network.input(output, &sample.geometry, &refinement.statistics);
         sets[k].iter().zip(&outputs[k]).map(make).collect::<Result<Vec<RefineInput>>>()
     });
     let [a, b] = inputs;
@@ -306,8 +305,7 @@ fn run_stage(
     if resume && done.exists() && finished.exists() {
         let tensors = candle_core::safetensors::load(&done, parameters.device()).map_err(|e| e.with_path(&done))?;
         parameters.load(&tensors.into_iter().collect())?;
-        let text = std::fs::read_to_string(&finished)
-            .map_err(|source| Error::Io { path: finished.clone(), source })?;
+        let text = std::fs::read_to_string(&finished).map_err(|source| Error::Io { path: finished.clone(), source })?;
         let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         let summary = Summary {
             step: json["steps"].as_u64().unwrap_or(0),
@@ -415,9 +413,7 @@ impl Task for RefineTask<'_> {
     fn loss(&mut self, sample: usize, context: &StepContext) -> tesseral_nn::Result<Tensor> {
         let rotation = match self.augmentation {
             Augmentation::None => None,
-            Augmentation::Rotations => {
-                Some(random_rotation(&context.streams, &[context.step, context.micro_batch]))
-            }
+            Augmentation::Rotations => Some(random_rotation(&context.streams, &[context.step, context.micro_batch])),
         };
         let blocks = self.network.forward(&self.inputs[0][sample], rotation.as_ref()).map_err(down)?;
         self.sets[0][sample].absolute_error(&blocks).map_err(down)

@@ -1,5 +1,7 @@
 //! Stage 1 against the original DeepH-E3: features, H, gradients and three Adam steps (f64).
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a failing test must say where")]
+
 #[path = "../../tests/support/golden.rs"]
 mod golden;
 #[path = "../../tests/support/tolerances.rs"]
@@ -79,7 +81,8 @@ impl Case {
             positions: s.values("pos").chunks(3).map(Vector3::from_column_slice).collect(),
         };
         let keys = s.values("edge_key");
-        let pairs: Vec<[i64; 5]> = keys.chunks(5).map(|k| std::array::from_fn(|c| k[c] as i64 - i64::from(c > 2))).collect();
+        let pairs: Vec<[i64; 5]> =
+            keys.chunks(5).map(|k| std::array::from_fn(|c| k[c] as i64 - i64::from(c > 2))).collect();
         let elements: Vec<u32> = serde_json::from_value(self.description.json["index_to_Z"].clone()).unwrap();
         CrystalGraph::new(&s.name, &crystal, &pairs, &elements).unwrap()
     }
@@ -238,11 +241,14 @@ fn run(name: &str, execution: Execution) {
         .unwrap();
     let rows = case.own.json["H_pred_checks"]["rows_stored"].as_u64().unwrap() as usize;
     let expected = case.flat(&case.own, "H_pred", &graph, &targets, rows);
-    let first: Vec<u32> =
-        (0..graph.edges.len() as u32).filter(|k| graph.edges[*k as usize].stored < rows).collect();
+    let first: Vec<u32> = (0..graph.edges.len() as u32).filter(|k| graph.edges[*k as usize].stored < rows).collect();
     let found = output.blocks.index_select(&Tensor::new(first, &Device::Cpu).unwrap(), 0).unwrap();
     let error = difference(&found, &expected);
-    println!("{} {execution:?}: H within {error:e} of {:e}", case.own.name, values(&output.blocks).iter().fold(0.0f64, |m, x| m.max(x.abs())));
+    println!(
+        "{} {execution:?}: H within {error:e} of {:e}",
+        case.own.name,
+        values(&output.blocks).iter().fold(0.0f64, |m, x| m.max(x.abs()))
+    );
     assert!(error < tolerance, "{}: H differs by {error:e}", case.own.name);
 
     let label = case.flat(&case.structure, "label", &graph, &targets, usize::MAX);
@@ -267,7 +273,9 @@ fn run(name: &str, execution: Execution) {
         }
     };
     let recorded: Vec<f64> = serde_json::from_value(case.own.json["losses_steps_0_3"].clone()).unwrap();
-    let mut adam = AdamW::new(&parameters, AdamConfig { learning_rate: 2e-3, weight_decay: 0.0, ..AdamConfig::default() }).unwrap();
+    let mut adam =
+        AdamW::new(&parameters, AdamConfig { learning_rate: 2e-3, weight_decay: 0.0, ..AdamConfig::default() })
+            .unwrap();
     for (step, expected) in recorded.iter().enumerate() {
         let value = loss(&model);
         let found = value.to_scalar::<f64>().unwrap();
@@ -292,8 +300,12 @@ fn run(name: &str, execution: Execution) {
 fn golden_state_dict_file_loads_by_name() {
     for name in cases("deephe3", "net_synth_mask") {
         let Some(case) = Case::load(&name) else { continue };
-        let state: std::collections::HashMap<String, Tensor> = case.own.tensors.iter()
-            .filter_map(|(n, t)| Some((n.strip_prefix("param0/")?.to_string(), t.clone()))).collect();
+        let state: std::collections::HashMap<String, Tensor> = case
+            .own
+            .tensors
+            .iter()
+            .filter_map(|(n, t)| Some((n.strip_prefix("param0/")?.to_string(), t.clone())))
+            .collect();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("state.safetensors");
         candle_core::safetensors::save(&state, &file).unwrap();

@@ -1,14 +1,17 @@
 //! What must hold for any structure: covariance, translation, permutation, gradients everywhere.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a failing test must say where")]
+
 use candle_core::{DType, Device, Tensor};
 use nalgebra::{Matrix3, Rotation3, Vector3};
 use proptest::prelude::*;
 use std::collections::HashMap;
-use tesseral_nn::optim::assert_every_variable_has_gradient;
+use tesseral_datasets::deeph::matrix::BlockMatrix;
+use tesseral_nn::Parameters;
 use tesseral_nn::equivariant::irreps::Parity;
 use tesseral_nn::equivariant::wigner::wigner_d;
+use tesseral_nn::optim::assert_every_variable_has_gradient;
 use tesseral_nn::rng::Streams;
-use tesseral_nn::Parameters;
 use tesseral_physics::graph::CrystalGraph;
 use tesseral_physics::hamiltonian::basis::Basis;
 use tesseral_physics::hamiltonian::symmetry;
@@ -20,7 +23,6 @@ use tesseral_physics::model::refine::{Refine, RefineConfig};
 use tesseral_physics::sample::unflatten;
 use tesseral_physics::structure::crystal::Crystal;
 use tesseral_physics::structure::lattice::Lattice;
-use tesseral_datasets::deeph::matrix::BlockMatrix;
 
 /// Four atoms of two elements in a triclinic cell.
 fn crystal() -> Crystal {

@@ -51,7 +51,11 @@ pub fn load(family: &str, name: &str) -> Option<Golden> {
     };
     let json = std::fs::read_to_string(file.with_extension("json")).unwrap();
     let tensors = candle_core::safetensors::load(file.with_extension("safetensors"), &Device::Cpu).unwrap();
-    Some(Golden { name: name.into(), json: serde_json::from_str(&json).unwrap(), tensors: tensors.into_iter().collect() })
+    Some(Golden {
+        name: name.into(),
+        json: serde_json::from_str(&json).unwrap(),
+        tensors: tensors.into_iter().collect(),
+    })
 }
 
 impl Golden {
@@ -72,8 +76,16 @@ impl Golden {
 
     /// Integer elements of `name`.
     pub fn indices(&self, name: &str) -> Vec<usize> {
-        self.tensors[name].to_dtype(DType::I64).unwrap().flatten_all().unwrap().to_vec1::<i64>().unwrap()
-            .into_iter().map(|i| i as usize).collect()
+        self.tensors[name]
+            .to_dtype(DType::I64)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<i64>()
+            .unwrap()
+            .into_iter()
+            .map(|i| i as usize)
+            .collect()
     }
 }
 
@@ -89,7 +101,11 @@ pub fn triples(value: &Value) -> Vec<[i64; 3]> {
 /// Largest absolute difference; panics on different shapes.
 pub fn difference(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.dims(), b.dims());
-    values(a).iter().zip(values(b)).map(|(x, y)| (x - y).abs()).fold(0.0, |m, d| if d > m || d.is_nan() { d } else { m })
+    values(a)
+        .iter()
+        .zip(values(b))
+        .map(|(x, y)| (x - y).abs())
+        .fold(0.0, |m, d| if d > m || d.is_nan() { d } else { m })
 }
 
 /// |a - b| / |b| in the 2-norm.

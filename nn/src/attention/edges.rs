@@ -57,7 +57,11 @@ pub fn edge_attention(neighbours: &Arc<Neighbours>, q: &Tensor, kv: &Tensor, bia
     if !fits || double != 2 * width || heads == 0 || width % heads != 0 {
         return Err(Error::Shape {
             operation: "edge_attention",
-            expected: format!("{} nodes, {} edges, kv twice as wide as q", neighbours.starts.len() - 1, neighbours.count),
+            expected: format!(
+                "{} nodes, {} edges, kv twice as wide as q",
+                neighbours.starts.len() - 1,
+                neighbours.count
+            ),
             found: format!("q {:?}, kv {:?}, bias {:?}", q.dims(), kv.dims(), bias.dims()),
         });
     }
@@ -108,13 +112,7 @@ impl Operation for EdgeAttention {
         Ok((out, vec![nodes, width]))
     }
 
-    fn backward<T: Real>(
-        &self,
-        x: &[Array<T>],
-        _: &[T],
-        dy: &[T],
-        _: &[bool],
-    ) -> candle_core::Result<Vec<Vec<T>>> {
+    fn backward<T: Real>(&self, x: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> candle_core::Result<Vec<Vec<T>>> {
         let (nodes, width, heads) = (x[0].dims[0], x[0].dims[1], x[2].dims[1]);
         let d = width / heads;
         let scale = T::of(1.0 / (d as f64).sqrt());
@@ -127,8 +125,7 @@ impl Operation for EdgeAttention {
                 let g = &dy[node * width + head * d..][..d];
                 let q = &x[0].data[node * width + head * d..][..d];
                 let value = |edge: &usize| &x[1].data[edge * 2 * width + width + head * d..][..d];
-                let dots: Vec<T> =
-                    edges.iter().map(|e| value(e).iter().zip(g).map(|(v, g)| *v * *g).sum()).collect();
+                let dots: Vec<T> = edges.iter().map(|e| value(e).iter().zip(g).map(|(v, g)| *v * *g).sum()).collect();
                 let mean: T = dots.iter().zip(&weights).map(|(d, w)| *d * *w).sum();
                 for (place, edge) in edges.iter().enumerate() {
                     let w = weights[place];
@@ -152,8 +149,7 @@ impl Operation for EdgeAttention {
             for (place, edge) in self.neighbours.of(node).iter().enumerate() {
                 gradients[1][edge * 2 * width..(edge + 1) * 2 * width]
                     .copy_from_slice(&dkv[place * 2 * width..(place + 1) * 2 * width]);
-                gradients[2][edge * heads..(edge + 1) * heads]
-                    .copy_from_slice(&db[place * heads..(place + 1) * heads]);
+                gradients[2][edge * heads..(edge + 1) * heads].copy_from_slice(&db[place * heads..(place + 1) * heads]);
             }
         }
         Ok(gradients)

@@ -311,13 +311,7 @@ impl Operation for Scatter {
         Ok((y, vec![f.nodes, d]))
     }
 
-    fn backward<T: Real>(
-        &self,
-        _: &[Array<T>],
-        _: &[T],
-        dy: &[T],
-        _: &[bool],
-    ) -> candle_core::Result<Vec<Vec<T>>> {
+    fn backward<T: Real>(&self, _: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> candle_core::Result<Vec<Vec<T>>> {
         let (d, f) = (self.dim, &self.frames);
         let mut dx = vec![T::zero(); f.len() * d];
         rows::for_each(&mut dx, d, &rows::chunks(std::slice::from_ref(&(0..f.len()))), |chunk, dx| {
@@ -357,13 +351,7 @@ impl Operation for Turned {
         Ok((self.run(inputs[0].data, self.back), inputs[0].dims.to_vec()))
     }
 
-    fn backward<T: Real>(
-        &self,
-        _: &[Array<T>],
-        _: &[T],
-        dy: &[T],
-        _: &[bool],
-    ) -> candle_core::Result<Vec<Vec<T>>> {
+    fn backward<T: Real>(&self, _: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> candle_core::Result<Vec<Vec<T>>> {
         Ok(vec![self.run(dy, !self.back)])
     }
 }

@@ -97,10 +97,8 @@ impl Gate {
 
         let parts: Vec<MulIrrep> = [scalars.terms(), &[gates][..usize::from(gates.mul > 0)], gated.terms()].concat();
         let (sorted, order) = sort(&Irreps::new(parts.clone()));
-        let (input, output) = (
-            Layout::new(&sorted.simplify()),
-            Layout::new(&Irreps::new([scalars.terms(), gated.terms()].concat())),
-        );
+        let (input, output) =
+            (Layout::new(&sorted.simplify()), Layout::new(&Irreps::new([scalars.terms(), gated.terms()].concat())));
         // Where each part starts among the merged slots of the input: (slot, channel).
         let mut places = vec![(0, 0); parts.len()];
         let (mut slot, mut channel) = (0, 0);

@@ -216,8 +216,7 @@ impl Operation for LinearOp {
             let mut rest = dw.as_mut_slice();
             let mut tasks = Vec::new();
             for path in &t.paths {
-                let (mine, others) =
-                    std::mem::take(&mut rest).split_at_mut(path.shape[0] * t.classes * path.shape[1]);
+                let (mine, others) = std::mem::take(&mut rest).split_at_mut(path.shape[0] * t.classes * path.shape[1]);
                 rest = others;
                 tasks.push((path, mine));
             }

@@ -379,13 +379,7 @@ impl Operation for Product {
 
 impl Product {
     /// `x^T dz` for all blocks, cut into tasks of whole rows so that the result does not depend on the threads.
-    fn matrix_gradients<T: Real>(
-        &self,
-        inputs: &[Array<T>],
-        dims: [usize; 2],
-        dz: &[T],
-        count: usize,
-    ) -> Vec<T> {
+    fn matrix_gradients<T: Real>(&self, inputs: &[Array<T>], dims: [usize; 2], dz: &[T], count: usize) -> Vec<T> {
         let (t, dout) = (&self.tables, self.tables.output.dim());
         let mut da = vec![T::zero(); 2 * t.size];
         let mut rest = da.as_mut_slice();
@@ -404,16 +398,19 @@ impl Product {
                 }
             }
         }
-        parallel::for_each(tasks, |(edges, block, source, row, n, da): (Range<usize>, &Block, usize, usize, usize, &mut [T])| {
-            for (from, to, sign) in block.orders() {
-                let d = dims[source];
-                let column = t.sources[source].panel(from).part(block.classes[0]) + row;
-                let x = View::rows(&inputs[source].data[edges.start * d..], [edges.len(), n], d, column);
-                let out = t.output.panel(to).part(block.classes[1]);
-                let dz = View::rows(&dz[edges.start * dout..], [edges.len(), block.outputs], dout, out);
-                multiply(x.t(), dz, &mut ViewMut::rows(da, [n, block.outputs], block.outputs, 0), sign, true);
-            }
-        });
+        parallel::for_each(
+            tasks,
+            |(edges, block, source, row, n, da): (Range<usize>, &Block, usize, usize, usize, &mut [T])| {
+                for (from, to, sign) in block.orders() {
+                    let d = dims[source];
+                    let column = t.sources[source].panel(from).part(block.classes[0]) + row;
+                    let x = View::rows(&inputs[source].data[edges.start * d..], [edges.len(), n], d, column);
+                    let out = t.output.panel(to).part(block.classes[1]);
+                    let dz = View::rows(&dz[edges.start * dout..], [edges.len(), block.outputs], dout, out);
+                    multiply(x.t(), dz, &mut ViewMut::rows(da, [n, block.outputs], block.outputs, 0), sign, true);
+                }
+            },
+        );
         da
     }
 }

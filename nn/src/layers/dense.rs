@@ -95,8 +95,7 @@ impl Operation for DenseOp {
             });
         }
         let mut dw = vec![T::zero(); w.len()];
-        let tasks: Vec<_> =
-            (0..outputs).step_by(GRADIENT_ROWS).map(|s| s..(s + GRADIENT_ROWS).min(outputs)).collect();
+        let tasks: Vec<_> = (0..outputs).step_by(GRADIENT_ROWS).map(|s| s..(s + GRADIENT_ROWS).min(outputs)).collect();
         rows::for_each(&mut dw, ins, &tasks, |range, dw| {
             let dy = View::rows(dy, [count, range.len()], outputs, range.start).t();
             let x = View::rows(x, [count, ins], ins, 0);

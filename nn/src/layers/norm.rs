@@ -55,13 +55,7 @@ impl Operation for Norm {
         Ok((y, x[0].dims.to_vec()))
     }
 
-    fn backward<T: Real>(
-        &self,
-        x: &[Array<T>],
-        _: &[T],
-        dy: &[T],
-        _: &[bool],
-    ) -> candle_core::Result<Vec<Vec<T>>> {
+    fn backward<T: Real>(&self, x: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> candle_core::Result<Vec<Vec<T>>> {
         let d = x[0].dims[1];
         let mut dx = vec![T::zero(); x[0].data.len()];
         let (mut dw, mut db) = (vec![T::zero(); d], vec![T::zero(); d]);

@@ -2,9 +2,9 @@
 //!
 //! Source: `torch.nn.utils.clip_grad_norm_` and `clip_grad_value_` (documented behaviour).
 
+use crate::kernels::parallel;
 use crate::{Error, Result};
 use candle_core::{CpuStorage, DType, Storage, Tensor};
-use crate::kernels::parallel;
 use serde::{Deserialize, Serialize};
 
 /// Elements summed by one task. Fixed, so that the sum does not depend on the number of threads.

@@ -153,14 +153,28 @@ mod tests {
         let t = Targets::from_shells(&[vec![0, 0, 1], vec![0, 1, 1]], false);
         let degrees: Vec<[usize; 2]> = t.list().iter().map(|t| t.degrees).collect();
         let expected = [
-            [0, 0], [0, 0], [0, 1], [0, 0], [0, 0], [0, 1], [1, 0], [1, 0], [1, 1], [0, 1], [0, 1], [1, 1], [1, 0],
-            [1, 0], [1, 1], [1, 1],
+            [0, 0],
+            [0, 0],
+            [0, 1],
+            [0, 0],
+            [0, 0],
+            [0, 1],
+            [1, 0],
+            [1, 0],
+            [1, 1],
+            [0, 1],
+            [0, 1],
+            [1, 1],
+            [1, 0],
+            [1, 0],
+            [1, 1],
+            [1, 1],
         ];
         assert_eq!(degrees, expected);
         assert_eq!(t.width(), 64);
         // The second element's first p shell is the first element's only one.
         assert_eq!(t.places(1, 1)[1].target, t.places(0, 0)[2].target);
-        let mut hits = vec![0; 25];
+        let mut hits = [0; 25];
         for i in 0..2 {
             for j in 0..2 {
                 hits.fill(0);

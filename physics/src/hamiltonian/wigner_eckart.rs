@@ -33,12 +33,7 @@ pub fn output_irreps(targets: &Targets) -> Irreps {
 const PAULI: [[(f64, f64); 4]; 4] = {
     const H: f64 = std::f64::consts::FRAC_1_SQRT_2;
     const O: (f64, f64) = (0.0, 0.0);
-    [
-        [(H, 0.0), O, (H, 0.0), O],
-        [O, (0.0, -H), O, (H, 0.0)],
-        [O, (0.0, H), O, (H, 0.0)],
-        [(H, 0.0), O, (-H, 0.0), O],
-    ]
+    [[(H, 0.0), O, (H, 0.0), O], [O, (0.0, -H), O, (H, 0.0)], [O, (0.0, H), O, (H, 0.0)], [(H, 0.0), O, (-H, 0.0), O]]
 };
 
 /// Where `y_{l m}` of a target enters its block before spin is resolved: (y column, l-component h (l, m, j), value).
@@ -92,12 +87,9 @@ pub fn to_blocks(targets: &Targets, convention: Convention) -> SparseMap {
                     // (re + i im)(y_re + i y_im), real parts in the first 4 width columns.
                     let (real, imaginary) = (s * width + element, (4 + s) * width + element);
                     let v = w * c.value;
-                    for (out, column, factor) in [
-                        (real, c.y, re),
-                        (real, half + c.y, -im),
-                        (imaginary, c.y, im),
-                        (imaginary, half + c.y, re),
-                    ] {
+                    for (out, column, factor) in
+                        [(real, c.y, re), (real, half + c.y, -im), (imaginary, c.y, im), (imaginary, half + c.y, re)]
+                    {
                         if factor != 0.0 {
                             triplets.push((out, column, v * factor));
                         }

@@ -6,8 +6,8 @@
 pub mod convolution;
 pub mod update;
 
-use super::mismatch::Mismatch;
 use super::geometry::{Execution, Geometry, GeometryOptions};
+use super::mismatch::Mismatch;
 use crate::hamiltonian::targets::Targets;
 use crate::hamiltonian::wigner_eckart::{output_irreps, to_blocks};
 use crate::{Error, Result};
@@ -181,12 +181,14 @@ impl Covariant {
             let last = block + 1 == config.blocks;
             let (lmax_harmonics, basis) = (config.lmax_harmonics as u32, config.radial_basis);
             let wanted = if last { &post_node } else { &mid };
-            let options = UpdateOptions { node: &node, edge: &edge, wanted, lmax_harmonics, basis, species, convention };
+            let options =
+                UpdateOptions { node: &node, edge: &edge, wanted, lmax_harmonics, basis, species, convention };
             let update = NodeUpdate::new(&scope.enter("node_update_blocks").enter(block), &options)?;
             node = update.output().clone();
             node_updates.push(update);
             let wanted = if last { &post_edge } else { &mid };
-            let options = UpdateOptions { node: &node, edge: &edge, wanted, lmax_harmonics, basis, species, convention };
+            let options =
+                UpdateOptions { node: &node, edge: &edge, wanted, lmax_harmonics, basis, species, convention };
             let update = EdgeUpdate::new(&scope.enter("edge_update_blocks").enter(block), &options)?;
             edge = update.output().clone();
             edge_updates.push(update);

@@ -1,8 +1,8 @@
 //! Both stages with their basis: what a run folder holds and what predicts.
 
 use super::covariant::{Covariant, CovariantOutput};
-use super::refine::statistics::Statistics;
 use super::refine::Refine;
+use super::refine::statistics::Statistics;
 use crate::config::Config;
 use crate::hamiltonian::basis::Basis;
 use crate::hamiltonian::targets::Targets;
@@ -92,9 +92,8 @@ impl Model {
     /// A missing or damaged file; a checkpoint of another network or basis.
     pub fn load(run: &Path) -> Result<Self> {
         let description = run.join("run.json");
-        let read = |path: &Path| {
-            std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.into(), source })
-        };
+        let read =
+            |path: &Path| std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.into(), source });
         let format = |path: &Path, e: serde_json::Error| {
             Error::Primitive(tesseral_nn::Error::Format { path: path.into(), what: e.to_string() })
         };

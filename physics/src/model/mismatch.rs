@@ -31,8 +31,7 @@ impl Mismatch {
     /// Outputs of another network or structure.
     pub fn of(&self, output: &CovariantOutput, geometry: &Geometry) -> Result<Tensor> {
         let own: Vec<u32> = (0..geometry.reverse.len() as u32).collect();
-        let back: Vec<u32> =
-            geometry.reverse.iter().zip(&own).map(|(r, own)| r.map_or(*own, |r| r as u32)).collect();
+        let back: Vec<u32> = geometry.reverse.iter().zip(&own).map(|(r, own)| r.map_or(*own, |r| r as u32)).collect();
         let known: Vec<f64> = geometry.reverse.iter().map(|r| f64::from(u8::from(r.is_some()))).collect();
         let blocks = output.blocks.detach();
         let known = Tensor::from_vec(known, (own.len(), 1), blocks.device())?.to_dtype(blocks.dtype())?;

@@ -109,7 +109,7 @@ impl RefineConfig {
         if self.candidates == 0 && !self.raw {
             problems.push("raw: true where there are no candidates, found false".into());
         }
-        if self.heads > 0 && self.width % self.heads != 0 {
+        if self.heads > 0 && !self.width.is_multiple_of(self.heads) {
             problems.push(format!("width: a multiple of heads ({}), found {}", self.heads, self.width));
         }
         problems
@@ -217,10 +217,7 @@ impl Refine {
             blocks: (0..config.blocks).map(make).collect::<Result<_>>()?,
             head_norm: LayerNorm::new(&scope.enter("head_norm"), width)?,
             head: Dense::new(&scope.enter("head"), width, hidden)?,
-            raw: config
-                .raw
-                .then(|| Dense::zeros(&scope.enter("raw"), hidden, output_layout.dim()))
-                .transpose()?,
+            raw: config.raw.then(|| Dense::zeros(&scope.enter("raw"), hidden, output_layout.dim())).transpose()?,
             steered: (config.candidates > 0)
                 .then(|| -> Result<Steered> {
                     let mixture = Mixture::new(output_layout.irreps(), config.candidates);
@@ -265,7 +262,8 @@ impl Refine {
         let sources: Vec<usize> = geometry.edge_frames.edges().iter().map(|e| e[0]).collect();
         let node = covariant.node.broadcast_mul(&inverse(&s.node_rms, &self.node_layout)?)?.detach();
         let edge = edge.broadcast_mul(&inverse(&s.edge_rms, &self.edge_layout)?)?.detach();
-        let (node_e3nn, edge_e3nn) = (self.node_layout.to_e3nn().apply(&node)?, self.edge_layout.to_e3nn().apply(&edge)?);
+        let (node_e3nn, edge_e3nn) =
+            (self.node_layout.to_e3nn().apply(&node)?, self.edge_layout.to_e3nn().apply(&edge)?);
         let end_features = |k: usize| -> Result<Tensor> { Ok(node_e3nn.index_select(&ends(k)?, 0)?) };
         let parts = [edge_e3nn, end_features(0)?, end_features(1)?];
         let irreps = [self.edge_layout.irreps(), self.node_layout.irreps(), self.node_layout.irreps()];
@@ -390,8 +388,7 @@ fn edge_components(
     let values: Vec<f64> =
         geometry.vectors.iter().flat_map(|v| spherical_harmonics(LMAX_DIRECTION as usize, *v)).collect();
     let shape = (geometry.vectors.len(), values.len() / geometry.vectors.len().max(1));
-    let direction =
-        Tensor::from_vec(values, shape, covariant.edge.device())?.to_dtype(covariant.edge.dtype())?;
+    let direction = Tensor::from_vec(values, shape, covariant.edge.device())?.to_dtype(covariant.edge.dtype())?;
     let parts = [features.to_e3nn().apply(&covariant.edge)?, covariant.irreps.clone(), mismatch, direction];
     Ok(layout.from_e3nn().apply(&Tensor::cat(&parts, 1)?)?)
 }

@@ -138,11 +138,8 @@ impl Statistics {
     /// # Errors
     /// [`Error::Mismatch`] when the numbers are for other networks.
     pub fn check(&self, covariant: &Covariant) -> Result<()> {
-        let expected = [
-            covariant.node_layout().irreps().terms().len(),
-            super::edge_irreps(covariant).terms().len(),
-            BINS + 1,
-        ];
+        let expected =
+            [covariant.node_layout().irreps().terms().len(), super::edge_irreps(covariant).terms().len(), BINS + 1];
         let found = [self.node_rms.len(), self.edge_rms.len(), self.residual_rms.len()];
         let slots = covariant.output_layout().irreps().terms().len();
         if expected == found && self.residual_rms.iter().all(|row| row.len() == slots) {
