@@ -233,6 +233,34 @@ fn predictions_are_hermitian_and_read_back() {
     assert!(report.join("parity.svg").exists() && report.join("parity.csv").exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_is_saved_and_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, run) = (small_config(folder.path()), folder.path().join("run"));
+    let mut train = std::process::Command::new(env!("CARGO_BIN_EXE_tesseral"))
+        .args(["-q", "physics", "train", "--set", "training.covariant.epochs=1000000"])
+        .arg(&config)
+        .arg("--out")
+        .arg(&run)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = || std::fs::metadata(run.join("stage1/metrics.jsonl")).is_ok_and(|file| file.len() > 0);
+    let start = std::time::Instant::now();
+    while !begun() {
+        assert!(train.try_wait().unwrap().is_none() && start.elapsed().as_secs() < 60, "no step was made");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::process::Command::new("kill").arg("-INT").arg(train.id().to_string()).status().unwrap();
+    assert_eq!(train.wait().unwrap().code(), Some(130));
+    assert!(std::fs::read_dir(run.join("stage1/checkpoints")).unwrap().count() > 0);
+    assert!(!run.join("stage1/model.safetensors").exists());
+    let mut resume = tesseral();
+    resume.args(["-q", "physics", "train", "--resume"]).arg(&config).arg("--out").arg(&run).assert().success();
+    assert!(run.join("stage2/model.safetensors").exists());
+}
+
 #[test]
 fn bad_input_is_one_clear_error_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
