@@ -29,8 +29,8 @@ const SHARES: [f64; 2] = [0.52, 0.24];
 
 /// Eigenvectors of S(k) below this are left out for the bands of predictions, not of DFT: the basis of the sample is
 /// nearly overcomplete (smallest eigenvalue 3e-4), and there an error of 1 meV of H is one of 3 eV of a band. The
-/// eigenvalues of S have a gap here; DFT's own bands move by a few meV when the same is done to them.
-const OVERLAP_THRESHOLD: f64 = 3e-3;
+/// eigenvalues of S have a gap here; the same done to DFT's own H moves the bands compared by 5 to 6 meV on average.
+const OVERLAP_THRESHOLD: f64 = 5e-3;
 
 /// What to do.
 #[derive(Clone, Debug)]

@@ -55,7 +55,7 @@ pub(crate) enum Verb {
         /// Another Hamiltonian of the structure, such as hamiltonian_pred.h5; may be repeated
         #[arg(long)]
         hamiltonian: Vec<PathBuf>,
-        /// For these: leave out eigenvectors of the overlap below this eigenvalue (against ghost bands, try 0.003)
+        /// For these: leave out eigenvectors of the overlap below this eigenvalue (against ghost bands, try 0.005)
         #[arg(long)]
         overlap_threshold: Option<f64>,
         /// Write bands.svg, bands.json and tables here
