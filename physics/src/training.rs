@@ -7,6 +7,7 @@ use crate::config::{Config, Stages};
 use crate::hamiltonian::basis::Basis;
 use crate::hamiltonian::wigner_eckart::to_irreps;
 use crate::model::checkpoint_names::load_deeph_e3;
+use crate::model::covariant::CovariantOutput;
 use crate::model::hybrid::{CONTINUED, Model, STAGES, save_weights};
 use crate::model::refine::statistics::Collector;
 use crate::model::refine::{Augmentation, Refine, RefineInput};
@@ -15,7 +16,7 @@ use crate::{Error, Result};
 use candle_core::Tensor;
 use nalgebra::{Matrix3, Quaternion, UnitQuaternion};
 use rand_distr::{Distribution, StandardNormal};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ use tesseral_datasets::split::Split;
 use tesseral_nn::Parameters;
 use tesseral_nn::rng::Streams;
 use tesseral_nn::train::observer::Observer;
-use tesseral_nn::train::trainer::{StepContext, Summary, Task, TrainConfig, Trainer, Validation};
+use tesseral_nn::train::trainer::{StepContext, Task, TrainConfig, Trainer, Validation};
 use tesseral_nn::train::{checkpoint, files};
 
 /// What [`train`] did.
@@ -40,7 +41,7 @@ pub struct TrainingReport {
 }
 
 /// One trained stage.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StageReport {
     /// `stage1`, `stage2` or `stage1-continued`.
     pub stage: String,
@@ -174,8 +175,9 @@ pub fn train(
 
     let structures = [sets[0].len(), sets[1].len()];
     let mut report = TrainingReport { run: run.into(), structures, stages: Vec::new() };
+    let mut stages = Run { config, folder: run, resume, observer, stop };
     let first = &config.training.covariant;
-    report.stages.push(train_covariant(&model, &sets, first, run, STAGES[0], resume, observer, stop)?);
+    report.stages.push(stages.covariant(&model, &sets, first, STAGES[0])?);
     match config.stages {
         Stages::Covariant => {}
         Stages::Continued => {
@@ -184,150 +186,116 @@ pub fn train(
             continued.optimizer.learning_rate = first.optimizer.learning_rate / 2.0;
             continued.schedule.minimum_rate = first.schedule.minimum_rate;
             continued.ema = first.ema;
-            report.stages.push(train_covariant(&model, &sets, &continued, run, CONTINUED, resume, observer, stop)?);
+            report.stages.push(stages.covariant(&model, &sets, &continued, CONTINUED)?);
         }
-        Stages::Both => report.stages.push(train_refine(&mut model, &sets, run, resume, observer, stop)?),
+        Stages::Both => report.stages.push(stages.refine(&mut model, &sets)?),
     }
     Ok(report)
 }
 
-#[allow(clippy::too_many_arguments, reason = "one call site for each stage")]
-fn train_covariant(
-    model: &Model,
-    sets: &[Vec<Sample>; 2],
-    config: &TrainConfig,
-    run: &Path,
-    stage: &str,
+/// What the stages of a run share.
+struct Run<'a> {
+    config: &'a Config,
+    folder: &'a Path,
     resume: bool,
-    observer: &mut dyn Observer,
-    stop: &AtomicBool,
-) -> Result<StageReport> {
-    observer.on_message(&format!("{stage}: {} parameters", model.parameters.count()));
-    let mut task = CovariantTask { model, sets };
-    let seeds = Streams::new(model.config.seed);
-    let edges = edges_of(&sets[0]);
-    run_stage(&model.parameters, seeds, config, &model.config, run, stage, resume, edges, &mut task, observer, stop)
+    observer: &'a mut dyn Observer,
+    stop: &'a AtomicBool,
 }
 
-fn train_refine(
-    model: &mut Model,
-    sets: &[Vec<Sample>; 2],
-    run: &Path,
-    resume: bool,
-    observer: &mut dyn Observer,
-    stop: &AtomicBool,
-) -> Result<StageReport> {
-    observer.on_message("stage2: features of stage 1");
-    let to_irreps = to_irreps(&model.targets, model.config.covariant.e3nn);
-    let mut collector = Collector::new(&model.covariant);
-    let mut outputs = [Vec::new(), Vec::new()];
-    for (set, outputs) in sets.iter().zip(&mut outputs) {
-        for sample in set {
-            outputs.push(model.covariant.forward(&sample.geometry)?.detached());
-        }
+impl Run<'_> {
+    fn covariant(
+        &mut self,
+        model: &Model,
+        sets: &[Vec<Sample>; 2],
+        train: &TrainConfig,
+        stage: &str,
+    ) -> Result<StageReport> {
+        self.observer.on_message(&format!("{stage}: {} parameters", model.parameters.count()));
+        self.stage(&model.parameters, train, stage, &sets[0], &mut CovariantTask { model, sets })
     }
-    for (sample, output) in sets[0].iter().zip(&outputs[0]) {
-        if let Some(label) = &sample.label {
-            collector.add(output, &sample.geometry, &to_irreps.apply(label)?)?;
+
+    fn refine(&mut self, model: &mut Model, sets: &[Vec<Sample>; 2]) -> Result<StageReport> {
+        self.observer.on_message("stage2: features of stage 1");
+        let of_set = |set: &Vec<Sample>| -> Result<Vec<CovariantOutput>> {
+            set.iter().map(|sample| Ok(model.covariant.forward(&sample.geometry)?.detached())).collect()
+        };
+        let outputs = [of_set(&sets[0])?, of_set(&sets[1])?];
+        let to_irreps = to_irreps(&model.targets, model.config.covariant.e3nn);
+        let mut collector = Collector::new(&model.covariant);
+        for (sample, output) in sets[0].iter().zip(&outputs[0]) {
+            if let Some(label) = &sample.label {
+                collector.add(output, &sample.geometry, &to_irreps.apply(label)?)?;
+            }
         }
+        model.add_refinement(collector.finish())?;
+        let Some(refinement) = &model.refinement else { return Err(missing_refinement()) };
+        let folder = self.folder.join(STAGES[1]);
+        std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
+        let statistics = serde_json::to_string(&refinement.statistics)
+            .map_err(|e| Error::Primitive(tesseral_nn::Error::Format { path: folder.clone(), what: e.to_string() }))?;
+        files::write_atomic(&folder.join("statistics.json"), statistics.as_bytes())?;
+        let input = |(sample, output): (&Sample, &CovariantOutput)| {
+            refinement.network.input(output, &sample.geometry, &refinement.statistics)
+        };
+        let inputs = [0, 1].map(|k: usize| sets[k].iter().zip(&outputs[k]).map(input).collect::<Result<Vec<_>>>());
+        let [a, b] = inputs;
+        let inputs = [a?, b?];
+        self.observer.on_message(&format!("stage2: {} parameters", refinement.parameters.count()));
+        let augmentation = model.config.refine.augmentation;
+        let mut task = RefineTask { network: &refinement.network, sets, inputs: &inputs, augmentation };
+        let train = &model.config.training.refine;
+        self.stage(&refinement.parameters, train, STAGES[1], &sets[0], &mut task)
     }
-    model.add_refinement(collector.finish())?;
-    let Some(refinement) = &model.refinement else { return Err(missing_refinement()) };
-    let folder = run.join(STAGES[1]);
-    std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
-    let statistics = serde_json::to_string(&refinement.statistics)
-        .map_err(|e| Error::Primitive(tesseral_nn::Error::Format { path: folder.clone(), what: e.to_string() }))?;
-    files::write_atomic(&folder.join("statistics.json"), statistics.as_bytes())?;
-    let inputs = [0, 1].map(|k: usize| {
-        let make =
-            |(sample, output): (&Sample, _)| refinement.network.input(output, &sample.geometry, &refinement.statistics);
-        sets[k].iter().zip(&outputs[k]).map(make).collect::<Result<Vec<RefineInput>>>()
-    });
-    let [a, b] = inputs;
-    let inputs = [a?, b?];
-    observer.on_message(&format!("stage2: {} parameters", refinement.parameters.count()));
-    let mut task = RefineTask {
-        network: &refinement.network,
-        sets,
-        inputs: &inputs,
-        augmentation: model.config.refine.augmentation,
-    };
-    let (seeds, edges) = (Streams::new(model.config.seed), edges_of(&sets[0]));
-    let config = &model.config.training.refine;
-    run_stage(
-        &refinement.parameters,
-        seeds,
-        config,
-        &model.config,
-        run,
-        STAGES[1],
-        resume,
-        edges,
-        &mut task,
-        observer,
-        stop,
-    )
+
+    /// Trains one stage in its own folder, or takes up its weights where it is finished.
+    fn stage(
+        &mut self,
+        parameters: &Parameters,
+        train: &TrainConfig,
+        stage: &str,
+        samples: &[Sample],
+        task: &mut dyn Task,
+    ) -> Result<StageReport> {
+        let folder = self.folder.join(stage);
+        let (done, finished) = (folder.join("model.safetensors"), folder.join("summary.json"));
+        if self.resume && done.exists() && finished.exists() {
+            let tensors = candle_core::safetensors::load(&done, parameters.device()).map_err(|e| e.with_path(&done))?;
+            parameters.load(&tensors.into_iter().collect())?;
+            let text =
+                std::fs::read_to_string(&finished).map_err(|source| Error::Io { path: finished.clone(), source })?;
+            self.observer.on_message(&format!("{stage}: finished before"));
+            return serde_json::from_str(&text)
+                .map_err(|e| Error::Primitive(tesseral_nn::Error::Format { path: finished, what: e.to_string() }));
+        }
+        let seeds = Streams::new(self.config.seed);
+        let mut trainer = Trainer::new(parameters, seeds, train.clone(), Some(&folder), &self.config.to_toml()?)?;
+        if self.resume
+            && let Some(newest) = checkpoint::latest(&folder)?
+        {
+            trainer.resume(&newest)?;
+        }
+        let summary = trainer.run(task, self.observer, self.stop)?;
+        trainer.restore_best()?;
+        save_weights(&folder, parameters)?;
+        let edges = samples.iter().map(|s| s.graph.edges.len()).sum::<usize>() as f64 / samples.len().max(1) as f64;
+        let report = StageReport {
+            stage: stage.into(),
+            parameters: parameters.count(),
+            steps: summary.step,
+            seconds: summary.seconds,
+            edges_per_s: edges * (summary.step * train.batch) as f64 / summary.seconds.max(1e-9),
+            validation_mae_mev: summary.best.map(|(_, mae)| mae * 1e3),
+        };
+        let text = serde_json::to_string_pretty(&report).map_err(|e| {
+            Error::Primitive(tesseral_nn::Error::Format { path: finished.clone(), what: e.to_string() })
+        })?;
+        files::write_atomic(&finished, text.as_bytes())?;
+        Ok(report)
+    }
 }
 
 fn missing_refinement() -> Error {
     Error::Mismatch { what: "stage 2".into(), expected: "a network".into(), found: "none".into() }
-}
-
-fn edges_of(samples: &[Sample]) -> f64 {
-    samples.iter().map(|s| s.graph.edges.len()).sum::<usize>() as f64 / samples.len().max(1) as f64
-}
-
-#[allow(clippy::too_many_arguments, reason = "one call site for each stage")]
-fn run_stage(
-    parameters: &Parameters,
-    seeds: Streams,
-    train: &TrainConfig,
-    config: &Config,
-    run: &Path,
-    stage: &str,
-    resume: bool,
-    edges: f64,
-    task: &mut dyn Task,
-    observer: &mut dyn Observer,
-    stop: &AtomicBool,
-) -> Result<StageReport> {
-    let folder = run.join(stage);
-    let report = |summary: &Summary| StageReport {
-        stage: stage.into(),
-        parameters: parameters.count(),
-        steps: summary.step,
-        seconds: summary.seconds,
-        edges_per_s: edges * (summary.step * train.batch) as f64 / summary.seconds.max(1e-9),
-        validation_mae_mev: summary.best.map(|(_, mae)| mae * 1e3),
-    };
-    let done = folder.join("model.safetensors");
-    let finished = folder.join("summary.json");
-    if resume && done.exists() && finished.exists() {
-        let tensors = candle_core::safetensors::load(&done, parameters.device()).map_err(|e| e.with_path(&done))?;
-        parameters.load(&tensors.into_iter().collect())?;
-        let text = std::fs::read_to_string(&finished).map_err(|source| Error::Io { path: finished.clone(), source })?;
-        let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let summary = Summary {
-            step: json["steps"].as_u64().unwrap_or(0),
-            epochs: 0,
-            seconds: json["seconds"].as_f64().unwrap_or(0.0),
-            last_loss: None,
-            best: json["validation_mae_mev"].as_f64().map(|m| (0, m * 1e-3)),
-        };
-        observer.on_message(&format!("{stage}: finished before"));
-        return Ok(report(&summary));
-    }
-    let mut trainer = Trainer::new(parameters, seeds, train.clone(), Some(&folder), &config.to_toml()?)?;
-    if resume && let Some(newest) = checkpoint::latest(&folder)? {
-        trainer.resume(&newest)?;
-    }
-    let summary = trainer.run(task, observer, stop)?;
-    trainer.restore_best()?;
-    save_weights(&folder, parameters)?;
-    let report = report(&summary);
-    let text = serde_json::to_string_pretty(&report).unwrap_or_default();
-    files::write_atomic(&finished, text.as_bytes())?;
-    Ok(report)
 }
 
 /// Mean |H - label| over the elements of a set, eV.
