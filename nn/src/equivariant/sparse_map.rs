@@ -14,6 +14,13 @@ struct Rows {
 impl Rows {
     fn new(count: usize, mut triplets: Vec<(usize, usize, f64)>) -> Self {
         triplets.sort_by_key(|t| (t.0, t.1));
+        triplets.dedup_by(|next, kept| {
+            let same = (next.0, next.1) == (kept.0, kept.1);
+            if same {
+                kept.2 += next.2;
+            }
+            same
+        });
         let mut starts = vec![0; count + 1];
         for t in &triplets {
             starts[t.0 + 1] += 1;
@@ -116,5 +123,19 @@ impl Operation for SparseMap {
 
     fn backward<T: Real>(&self, _: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
         Ok(vec![Self::run(&self.backward, dy, self.outputs, self.inputs)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_places_add_up_and_maps_compose() {
+        let a = SparseMap::new(2, 2, vec![(0, 1, 2.0), (1, 0, 1.0), (0, 1, 3.0)]);
+        assert_eq!(a.triplets(), [(0, 1, 5.0), (1, 0, 1.0)]);
+        assert_eq!(a.then(&a.transpose()).triplets(), [(0, 0, 1.0), (1, 1, 25.0)]);
+        let x = Tensor::new(&[[1.0f64, 10.0]], &candle_core::Device::Cpu).unwrap();
+        assert_eq!(a.apply(&x).unwrap().to_vec2::<f64>().unwrap(), [[50.0, 1.0]]);
     }
 }
