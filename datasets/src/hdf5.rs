@@ -63,6 +63,7 @@ impl File {
     /// `limit` caps each dataset, in bytes. Errors: [`Error::Missing`], [`Error::Hdf5`].
     pub fn open(path: &Path, limit: u64) -> Result<Self> {
         let bytes = files::open(path, "an HDF5 file")?.metadata().map_err(Error::io(path, "read"))?.len();
+        whole_file(path, bytes)?;
         // No lock: readers run beside each other, and network file systems often have none.
         let inner = contain(path, "file", || H5File::options().no_locking().open(path))?;
         Ok(File { inner, path: path.to_path_buf(), bytes, limit })
@@ -162,6 +163,34 @@ impl File {
         }
         Err(Error::invalid(Rule::Size, &self.path, name, format!("{expected} elements"), format!("{len}")))
     }
+}
+
+/// A truncated file is refused here: past its end the library takes missing chunks for chunks of zeros. The superblock
+/// says where the file ends (HDF5 file format specification, section II.A).
+fn whole_file(path: &Path, bytes: u64) -> Result<()> {
+    use std::io::Read;
+    let mut head = [0_u8; 64];
+    let mut file = files::open(path, "an HDF5 file")?;
+    if file.read_exact(&mut head).is_err() || head[..8] != *b"\x89HDF\r\n\x1a\n" {
+        return Ok(()); // a user block, or no HDF5 file at all: the library judges
+    }
+    let (offset_size, place) = match head[8] {
+        0 => (head[13], 40),
+        1 => (head[13], 44),
+        2 | 3 => (head[9], 28),
+        _ => return Ok(()),
+    };
+    if offset_size != 8 {
+        return Ok(());
+    }
+    let mut end = [0_u8; 8];
+    end.copy_from_slice(&head[place..place + 8]);
+    let end = u64::from_le_bytes(end);
+    if end > bytes {
+        let (expected, found) = (format!("{end} bytes, as its superblock says"), format!("{bytes}: truncated"));
+        return Err(Error::invalid(Rule::Unreadable, path, "file", expected, found));
+    }
+    Ok(())
 }
 
 fn classify(datatype: &DatatypeMessage) -> Kind {
