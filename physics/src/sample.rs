@@ -70,45 +70,41 @@ impl Sample {
         Ok(Sample { id: record.id.clone(), graph, geometry, label, mask, elements, complex: targets.spinful() })
     }
 
-    /// Mean over the matrix elements that exist of |H - label|^2, eV^2 (DeepH-E3's loss).
+    /// `[E, columns]` H - label, eV, zero where a pair of elements has no such target.
     ///
     /// # Errors
     /// No label, or blocks of another basis.
-    pub fn squared_error(&self, blocks: &Tensor) -> Result<Tensor> {
+    pub fn difference(&self, blocks: &Tensor) -> Result<Tensor> {
         let label = self.label.as_ref().ok_or_else(|| Error::Structure {
             structure: self.id.clone(),
             what: "no Hamiltonian to compare with".into(),
         })?;
         let difference = (blocks - label)?;
-        let masked = match &self.mask {
+        Ok(match &self.mask {
             Some(mask) => (difference * mask)?,
             None => difference,
-        };
-        Ok((masked.sqr()?.sum_all()? / self.elements)?)
+        })
     }
-}
 
-impl Sample {
-    /// Whether the blocks are complex.
-    pub fn is_complex(&self) -> bool {
-        self.complex
+    /// Mean over the matrix elements that exist of |H - label|^2, eV^2 (DeepH-E3's loss).
+    ///
+    /// # Errors
+    /// As [`Self::difference`].
+    pub fn squared_error(&self, blocks: &Tensor) -> Result<Tensor> {
+        Ok((self.difference(blocks)?.sqr()?.sum_all()? / self.elements)?)
     }
 
     /// Mean over the matrix elements that exist of |H - label|, eV; of a complex element the two parts are added.
     ///
     /// # Errors
-    /// No label, or blocks of another basis.
+    /// As [`Self::difference`].
     pub fn absolute_error(&self, blocks: &Tensor) -> Result<Tensor> {
-        let label = self.label.as_ref().ok_or_else(|| Error::Structure {
-            structure: self.id.clone(),
-            what: "no Hamiltonian to compare with".into(),
-        })?;
-        let difference = (blocks - label)?;
-        let masked = match &self.mask {
-            Some(mask) => (difference * mask)?,
-            None => difference,
-        };
-        Ok((masked.abs()?.sum_all()? / self.elements)?)
+        Ok((self.difference(blocks)?.abs()?.sum_all()? / self.elements)?)
+    }
+
+    /// Whether the blocks are complex.
+    pub fn is_complex(&self) -> bool {
+        self.complex
     }
 }
 

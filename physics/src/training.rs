@@ -145,14 +145,6 @@ pub fn train(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<TrainingReport> {
-    let paths = split_paths(config)?;
-    let all: Vec<PathBuf> = paths.train.iter().chain(&paths.validate).cloned().collect();
-    let mut model = Model::new(config, basis_of(&all)?)?;
-    if !config.covariant.weights.is_empty() {
-        let ignored = load_deeph_e3(Path::new(&config.covariant.weights), &model.parameters)?;
-        observer.on_message(&format!("weights of {}; {} names not used", config.covariant.weights, ignored.len()));
-    }
-    let sets = [samples(&model, &paths.train, observer)?, samples(&model, &paths.validate, observer)?];
     let description = run.join("run.json");
     if !resume && description.exists() {
         return Err(Error::Mismatch {
@@ -161,6 +153,14 @@ pub fn train(
             found: "a run".into(),
         });
     }
+    let paths = split_paths(config)?;
+    let all: Vec<PathBuf> = paths.train.iter().chain(&paths.validate).cloned().collect();
+    let mut model = Model::new(config, basis_of(&all)?)?;
+    if !config.covariant.weights.is_empty() {
+        let ignored = load_deeph_e3(Path::new(&config.covariant.weights), &model.parameters)?;
+        observer.on_message(&format!("weights of {}; {} names not used", config.covariant.weights, ignored.len()));
+    }
+    let sets = [samples(&model, &paths.train, observer)?, samples(&model, &paths.validate, observer)?];
     std::fs::create_dir_all(run).map_err(|source| Error::Io { path: run.into(), source })?;
     let text = config.to_toml()?;
     files::write_atomic(&run.join("config.toml"), text.as_bytes())?;
@@ -305,12 +305,7 @@ fn mean_absolute_error(
 ) -> tesseral_nn::Result<Option<f64>> {
     let (mut sum, mut count) = (0.0, 0.0);
     for (k, sample) in samples.iter().enumerate() {
-        let Some(label) = &sample.label else { continue };
-        let blocks = predict(k)?.detach();
-        let mut difference = (blocks - label)?;
-        if let Some(mask) = &sample.mask {
-            difference = (difference * mask)?;
-        }
+        let difference = sample.difference(&predict(k)?.detach()).map_err(down)?;
         let values = difference.flatten_all()?.to_vec1::<f32>()?;
         if sample.is_complex() {
             // Rows are real parts, then imaginary parts; the modulus counts.

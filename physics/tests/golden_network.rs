@@ -217,7 +217,7 @@ fn run(name: &str, execution: Execution) {
     let geometry = Geometry::new(&graph, &options, DType::F64).unwrap();
 
     // Features after each block, edge features turned back to the global frame.
-    let (output, _) = model
+    let output = model
         .forward_traced(&geometry, |block, node, edge| {
             let file = &case.own;
             for (kind, x) in [("node", node), ("edge", edge)] {

@@ -121,7 +121,7 @@ impl CovariantConfig {
 pub struct CovariantOutput {
     /// `[N, dim]` node features after the last block, global frame, layout order of [`Covariant::node_layout`].
     pub node: Tensor,
-    /// `[E, dim]` edge features after the last block, global frame, layout order of [`Covariant::edge_layout`].
+    /// `[E, dim]` edge features after the last block, each in the frame of its edge, layout order of [`Covariant::edge_layout`].
     pub edge: Tensor,
     /// `[E, dim]` the irreps of H(1), global frame, e3nn's order of [`output_irreps`].
     pub irreps: Tensor,
@@ -253,8 +253,7 @@ impl Covariant {
     /// # Errors
     /// A geometry made with other options.
     pub fn forward(&self, geometry: &Geometry) -> Result<CovariantOutput> {
-        let (output, _) = self.forward_traced(geometry, |_, _, _| Ok(()))?;
-        Ok(output)
+        self.forward_traced(geometry, |_, _, _| Ok(()))
     }
 
     /// As [`Self::forward`], showing `trace` the features after each block: (block, node, edge), edge in its frame.
@@ -265,7 +264,7 @@ impl Covariant {
         &self,
         geometry: &Geometry,
         mut trace: impl FnMut(usize, &Tensor, &Tensor) -> Result<()>,
-    ) -> Result<(CovariantOutput, Tensor)> {
+    ) -> Result<CovariantOutput> {
         let mut node = self.embedding.forward_plain(&geometry.one_hot)?;
         let mut edge = geometry.edge_basis.clone();
         for (block, (update_node, update_edge)) in self.node_updates.iter().zip(&self.edge_updates).enumerate() {
@@ -276,8 +275,7 @@ impl Covariant {
         let y = self.head.forward_plain(&edge)?;
         let irreps = self.to_e3nn.apply(&to_global(&geometry.frames, &self.head_layout, &y)?)?;
         let blocks = self.to_blocks.apply(&irreps)?;
-        let edge_global = to_global(&geometry.frames, &self.edge_layout, &edge.detach())?;
-        Ok((CovariantOutput { node: node.detach(), edge: edge_global, irreps, blocks }, edge))
+        Ok(CovariantOutput { node: node.detach(), edge: edge.detach(), irreps, blocks })
     }
 }
 

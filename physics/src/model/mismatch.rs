@@ -6,7 +6,6 @@
 use crate::Result;
 use crate::hamiltonian::targets::Targets;
 use crate::hamiltonian::wigner_eckart::to_irreps;
-use crate::model::covariant::CovariantOutput;
 use crate::model::geometry::Geometry;
 use candle_core::Tensor;
 use tesseral_nn::equivariant::irreps::Convention;
@@ -25,15 +24,15 @@ impl Mismatch {
         Mismatch { adjoint: adjoint(targets), to_irreps: to_irreps(targets, convention) }
     }
 
-    /// `[E, dim]` in e3nn's order of the output irreps, eV; zero for an edge without its reverse.
+    /// From `blocks` `[E, columns]`, eV: `[E, dim]` in e3nn's order of the output irreps, eV; zero for an edge without its reverse.
     ///
     /// # Errors
-    /// Outputs of another network or structure.
-    pub fn of(&self, output: &CovariantOutput, geometry: &Geometry) -> Result<Tensor> {
+    /// Blocks of another basis or structure.
+    pub fn of(&self, blocks: &Tensor, geometry: &Geometry) -> Result<Tensor> {
         let own: Vec<u32> = (0..geometry.reverse.len() as u32).collect();
         let back: Vec<u32> = geometry.reverse.iter().zip(&own).map(|(r, own)| r.map_or(*own, |r| r as u32)).collect();
         let known: Vec<f64> = geometry.reverse.iter().map(|r| f64::from(u8::from(r.is_some()))).collect();
-        let blocks = output.blocks.detach();
+        let blocks = blocks.detach();
         let known = Tensor::from_vec(known, (own.len(), 1), blocks.device())?.to_dtype(blocks.dtype())?;
         let adjoint = self.adjoint.apply(&blocks.index_select(&Tensor::new(back, blocks.device())?, 0)?)?;
         Ok(self.to_irreps.apply(&(adjoint - &blocks)?.broadcast_mul(&known)?)?)

@@ -245,7 +245,7 @@ impl Refine {
     /// Statistics of another network.
     pub fn input(&self, covariant: &CovariantOutput, geometry: &Geometry, s: &Statistics) -> Result<RefineInput> {
         let device = covariant.node.device();
-        let mismatch = self.mismatch.of(covariant, geometry)?;
+        let mismatch = self.mismatch.of(&covariant.blocks, geometry)?;
         let edge = edge_components(covariant, geometry, mismatch, &self.edge_layout, &self.output_layout)?;
         let rows = |values: Vec<f64>| -> Result<Tensor> {
             let count = values.len();
@@ -389,6 +389,7 @@ fn edge_components(
         geometry.vectors.iter().flat_map(|v| spherical_harmonics(LMAX_DIRECTION as usize, *v)).collect();
     let shape = (geometry.vectors.len(), values.len() / geometry.vectors.len().max(1));
     let direction = Tensor::from_vec(values, shape, covariant.edge.device())?.to_dtype(covariant.edge.dtype())?;
-    let parts = [features.to_e3nn().apply(&covariant.edge)?, covariant.irreps.clone(), mismatch, direction];
+    let edge = to_global(&geometry.frames, &features, &covariant.edge)?;
+    let parts = [features.to_e3nn().apply(&edge)?, covariant.irreps.clone(), mismatch, direction];
     Ok(layout.from_e3nn().apply(&Tensor::cat(&parts, 1)?)?)
 }

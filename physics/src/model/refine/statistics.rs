@@ -72,7 +72,7 @@ impl Collector {
     /// # Errors
     /// Outputs of another network.
     pub fn add(&mut self, output: &CovariantOutput, geometry: &Geometry, label: &Tensor) -> Result<()> {
-        let mismatch = self.mismatch.of(output, geometry)?;
+        let mismatch = self.mismatch.of(&output.blocks, geometry)?;
         let edge = edge_components(output, geometry, mismatch, &self.edge_layout, &self.output_layout)?;
         let residual = self.output_layout.from_e3nn().apply(&(label - &output.irreps)?)?;
         let rows = |t: &Tensor| -> Result<Vec<Vec<f64>>> { Ok(t.to_dtype(DType::F64)?.to_vec2()?) };
