@@ -1,0 +1,23 @@
+//! `tesseral data inspect`.
+
+use anyhow::Result;
+use clap::Args;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tesseral::data;
+
+use crate::cli::Common;
+
+#[derive(Args)]
+pub(crate) struct Inspect {
+    /// A structure, or a folder of them
+    path: PathBuf,
+}
+
+impl Inspect {
+    pub(crate) fn run(&self, common: &Common) -> Result<ExitCode> {
+        let found = data::inspect(&self.path)?;
+        common.print(&found, || serde_json::to_string_pretty(&found).unwrap_or_default())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
