@@ -1,79 +1,16 @@
-//! Fermi level and gap by counting states on a mesh of k points.
+//! Fermi level and gap on a mesh of k points: by counting, by smearing, by tetrahedra, and [`inertia`] without eigenvalues.
 //!
-//! E_F is half-way between the last filled and the first empty of all eigenvalues of the mesh, sorted; the number of
+//! By counting, E_F is half-way between the last filled and the first empty of all eigenvalues of the mesh, sorted; the number of
 //! filled ones is floor(mesh points x electrons / (2 - spinful)). This is DeepH-dock's rule.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bloch, dense};
+pub use super::mesh::Mesh;
+use super::smearing::Smearing;
+use super::tetrahedra::Tetrahedra;
+use super::{Bloch, dense, dos};
 use crate::structure::Lattice;
 use crate::{Error, Result};
-
-/// Most points of a mesh.
-const MOST_POINTS: usize = 10_000_000;
-
-/// A Gamma-centred mesh k = i / n.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mesh {
-    /// Divisions along b1, b2, b3.
-    pub divisions: [usize; 3],
-    /// Fractional points.
-    pub points: Vec<[f64; 3]>,
-    /// How many points of the whole mesh each stands for.
-    pub weights: Vec<usize>,
-}
-
-impl Mesh {
-    /// The mesh of these divisions; with `time_reversal` only one of k and -k is kept, at double weight.
-    ///
-    /// # Errors
-    /// A zero division, more than ten million points.
-    pub fn new(divisions: [usize; 3], time_reversal: bool) -> Result<Self> {
-        let total = divisions.iter().try_fold(1_usize, |total, &n| total.checked_mul(n));
-        if !total.is_some_and(|total| (1..=MOST_POINTS).contains(&total)) {
-            return Err(Error::Mismatch {
-                what: "k mesh".into(),
-                expected: format!("1 to {MOST_POINTS} points"),
-                found: format!("{divisions:?}"),
-            });
-        }
-        let mut mesh = Self { divisions, points: vec![], weights: vec![] };
-        for first in 0..divisions[0] {
-            for second in 0..divisions[1] {
-                for third in 0..divisions[2] {
-                    let index = [first, second, third];
-                    let opposite: [usize; 3] = std::array::from_fn(|i| (divisions[i] - index[i]) % divisions[i]);
-                    if time_reversal && opposite < index {
-                        continue;
-                    }
-                    mesh.weights.push(if time_reversal && opposite != index { 2 } else { 1 });
-                    mesh.points.push(std::array::from_fn(|i| index[i] as f64 / divisions[i] as f64));
-                }
-            }
-        }
-        Ok(mesh)
-    }
-
-    /// Points at most `spacing` (inverse angstrom, 2 pi included) apart: n_i = ceil(|b_i| / spacing), and 1 along
-    /// vectors without dispersion.
-    ///
-    /// # Errors
-    /// A spacing that is not positive, or as [`Self::new`].
-    pub fn with_spacing(lattice: &Lattice, spacing: f64, dispersive: [bool; 3], time_reversal: bool) -> Result<Self> {
-        if !(spacing.is_finite() && spacing > 0.0) {
-            return Err(Error::Mismatch {
-                what: "spacing of the k mesh".into(),
-                expected: "a positive number of inverse angstrom".into(),
-                found: spacing.to_string(),
-            });
-        }
-        let reciprocal = lattice.reciprocal();
-        let divisions = std::array::from_fn(|axis| {
-            if dispersive[axis] { (reciprocal.row(axis).norm() / spacing).ceil() as usize } else { 1 }
-        });
-        Self::new(divisions, time_reversal)
-    }
-}
 
 /// Fermi level and gap.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -172,4 +109,96 @@ pub fn fermi_level(
     let dispersive = std::array::from_fn(|axis| first[axis] || second[axis]);
     let mesh = Mesh::with_spacing(lattice, spacing, dispersive, hamiltonian.is_real() && overlap.is_real())?;
     by_counting(&dense::eigenvalues(hamiltonian, overlap, &mesh.points)?, &mesh.weights, electrons, spinful)
+}
+
+/// Fermi level of states smeared by `width_ev`: sum over the mesh of weight x filling = electrons. Gap and edges are
+/// those of [`by_counting`] on the same eigenvalues. Where a gap leaves the level open to rounding it is put half-way
+/// between the energies at which rounding would be seen.
+///
+/// # Errors
+/// A width that is not positive, or as [`by_counting`].
+pub fn by_smearing(
+    eigenvalues: &[Vec<f64>],
+    weights: &[usize],
+    electrons: f64,
+    spinful: bool,
+    smearing: Smearing,
+    width_ev: f64,
+) -> Result<FermiLevel> {
+    dos::check_width("width of the smearing", width_ev)?;
+    dos::check_finite(eigenvalues)?;
+    let counted = by_counting(eigenvalues, weights, electrons, spinful)?;
+    let scale = if spinful { 1.0 } else { 2.0 } / dos::check_weights(eigenvalues, weights)?;
+    let sum = |smearing: Smearing, level: f64| -> f64 {
+        let filling = |values: &Vec<f64>| values.iter().map(|e| smearing.filling((level - e) / width_ev)).sum::<f64>();
+        scale * eigenvalues.iter().zip(weights).map(|(values, &weight)| weight as f64 * filling(values)).sum::<f64>()
+    };
+    let all = || eigenvalues.iter().flatten().copied();
+    // Wide enough that every state is empty or full to rounding at the ends (a Fermi-Dirac tail at 60 widths is 1e-26).
+    let range = (
+        all().fold(f64::INFINITY, f64::min) - 60.0 * width_ev,
+        all().fold(f64::NEG_INFINITY, f64::max) + 60.0 * width_ev,
+    );
+    // The cold step overfills, so its sum can pass the number of electrons several times; the root next to the
+    // Gaussian one is meant.
+    let fermi_ev = match smearing {
+        Smearing::Cold => {
+            let near = crossing(|e| sum(Smearing::Gaussian, e), electrons, range);
+            let mut reach = width_ev / 4.0;
+            while sum(smearing, near - reach) > electrons || sum(smearing, near + reach) < electrons {
+                reach *= 2.0;
+                if reach > range.1 - range.0 {
+                    break;
+                }
+            }
+            crossing(|e| sum(smearing, e), electrons, (near - reach, near + reach))
+        }
+        _ => crossing(|e| sum(smearing, e), electrons, range),
+    };
+    let name = match smearing {
+        Smearing::FermiDirac => "fermi-dirac",
+        Smearing::Gaussian => "gaussian",
+        Smearing::Cold => "cold",
+    };
+    Ok(FermiLevel { fermi_ev, method: format!("smearing ({name}, {width_ev} eV)"), ..counted })
+}
+
+/// Fermi level by linear tetrahedra: the energy below which the interpolated bands hold the electrons. An insulator's
+/// is half-way between the edges, as in [`by_counting`], whose gap and edges are given with either.
+///
+/// # Errors
+/// As [`by_counting`] and [`Tetrahedra::new`].
+pub fn by_tetrahedra(
+    eigenvalues: &[Vec<f64>],
+    mesh: &Mesh,
+    lattice: &Lattice,
+    electrons: f64,
+    spinful: bool,
+) -> Result<FermiLevel> {
+    let tetrahedra = Tetrahedra::new(eigenvalues, mesh, lattice)?;
+    let counted = by_counting(eigenvalues, &mesh.weights, electrons, spinful)?;
+    let bands = electrons / if spinful { 1.0 } else { 2.0 };
+    let fermi_ev = match tetrahedra.range() {
+        Some(range) if counted.metal => crossing(|e| tetrahedra.states_below(&[e])[0], bands, range),
+        _ => counted.fermi_ev,
+    };
+    Ok(FermiLevel { fermi_ev, method: "tetrahedra".into(), ..counted })
+}
+
+/// Where the rising `count` passes `target`, between the ends of `range`, by bisection; the middle of a plateau.
+fn crossing(count: impl Fn(f64) -> f64, target: f64, range: (f64, f64)) -> f64 {
+    let tolerance = 1e-12 * target.abs().max(1.0);
+    let first_above = |target: f64| {
+        let (mut low, mut high) = range;
+        // To the last bit: 64 halvings of any range of doubles that matters here.
+        for _ in 0..80 {
+            let middle = low + (high - low) / 2.0;
+            if middle <= low || middle >= high {
+                break;
+            }
+            if count(middle) > target { high = middle } else { low = middle }
+        }
+        high
+    };
+    (first_above(target - tolerance) + first_above(target + tolerance)) / 2.0
 }
