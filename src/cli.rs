@@ -12,6 +12,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tesseral::physics::config::Config;
+use tesseral::plot::Format;
 
 const EXAMPLES: &str = "Examples:
   tesseral demo                                               train on the bundled DFT data, predict, draw bands
@@ -107,6 +108,21 @@ impl Common {
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other?),
         }
+    }
+}
+
+/// Which pictures to write, of every verb that draws some.
+#[derive(Args)]
+pub(crate) struct Pictures {
+    /// Pictures to write into --out, with commas between them: svg, png
+    #[arg(long = "plot", value_name = "svg,png", value_delimiter = ',', default_value = "svg")]
+    pub(crate) formats: Vec<Format>,
+}
+
+impl Pictures {
+    /// The files of the picture `stem` (no extension) to draw.
+    pub(crate) fn files(&self, stem: &Path) -> impl Iterator<Item = PathBuf> {
+        self.formats.iter().map(|format| format.file(stem)).collect::<Vec<_>>().into_iter()
     }
 }
 

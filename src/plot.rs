@@ -1,15 +1,18 @@
-//! Pictures as SVG, drawn with plotters; whoever draws one writes the numbers beside it.
+//! Pictures as SVG, drawn with plotters, and as PNG made from it; whoever draws one writes the numbers beside it.
 //!
-//! Modules: [`curve`] (training), [`parity`] (predicted against reference), [`bands`].
+//! Modules: [`png`], [`curve`] (training), [`parity`] (predicted against reference), [`bands`].
 
 pub mod bands;
 pub mod curve;
 pub mod parity;
+pub mod png;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use serde::{Deserialize, Serialize};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crate::datasets::files;
 use crate::physics::{Error, Result};
@@ -24,6 +27,38 @@ pub const COLOURS: [RGBColor; 6] = [
     RGBColor(230, 159, 0),
 ];
 
+/// A kind of picture file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Lines and letters, for papers and browsers.
+    Svg,
+    /// Pixels, twice as many as the SVG says.
+    Png,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "svg" => Ok(Format::Svg),
+            "png" => Ok(Format::Png),
+            other => Err(format!("expected svg or png, found {other}")),
+        }
+    }
+}
+
+impl Format {
+    /// The file of a picture without extension: `bands` becomes `bands.svg`.
+    pub fn file(self, stem: &Path) -> PathBuf {
+        stem.with_extension(match self {
+            Format::Svg => "svg",
+            Format::Png => "png",
+        })
+    }
+}
+
 /// Font of all texts.
 const FONT: &str = "sans-serif";
 
@@ -32,7 +67,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// What plotters answers.
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 
-/// Draws a picture of `size` pixels and writes it to `path`, whole or not at all.
+/// Draws a picture of `size` pixels and writes it to `path`, whole or not at all: PNG where its name ends so, else SVG.
 fn save(path: &Path, size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<()> {
     let mut svg = String::new();
     let drawn = {
@@ -40,7 +75,11 @@ fn save(path: &Path, size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn) ->
         area.fill(&WHITE).map_err(Into::into).and_then(|()| draw(&area)).and_then(|()| Ok(area.present()?))
     };
     drawn.map_err(|reason| Error::Io { path: path.into(), source: std::io::Error::other(reason.to_string()) })?;
-    Ok(files::write_atomic(path, |w| w.write_all(svg.as_bytes()))?)
+    let bytes = match path.extension().is_some_and(|e| e == "png") {
+        true => png::from_svg(&svg, path)?,
+        false => svg.into_bytes(),
+    };
+    Ok(files::write_atomic(path, |w| w.write_all(&bytes))?)
 }
 
 /// The range of finite `values`, widened by `share` on both sides; 0 to 1 where there is none.

@@ -5,7 +5,7 @@ use clap::Args;
 use std::path::PathBuf;
 use tesseral::{plot, report, spectrum};
 
-use crate::cli::{Common, window};
+use crate::cli::{Common, Pictures, window};
 
 #[derive(Args)]
 pub(crate) struct Bands {
@@ -29,6 +29,8 @@ pub(crate) struct Bands {
     /// Energies of the picture, eV from the Fermi level
     #[arg(long, value_parser = window, default_value = "-8,6", allow_hyphen_values = true)]
     window: [f64; 2],
+    #[command(flatten)]
+    pictures: Pictures,
 }
 
 impl Bands {
@@ -38,7 +40,9 @@ impl Bands {
         if let Some(out) = &self.out {
             report::create_folder(out)?;
             plot::bands::write_numbers(out, &bands)?;
-            plot::bands::draw(&out.join("bands.svg"), &bands, self.window)?;
+            for file in self.pictures.files(&out.join("bands")) {
+                plot::bands::draw(&file, &bands, self.window)?;
+            }
         }
         common.print(&bands, || report::bands_table(&bands))
     }
