@@ -1,13 +1,12 @@
 //! DeepH folders: one structure with its overlap and Hamiltonian, in the unified or the legacy layout.
 //!
-//! Modules in order, each using only those before it: `matrix`, `info`, `orbital_order`, `consistent`, `unified`,
+//! Modules in order, each using only those before it: `matrix`, `info`, `consistent`, `unified`,
 //! `legacy`, `validate`. Formats: docs/formats.md.
 
 mod consistent;
 pub mod info;
 pub mod legacy;
 pub mod matrix;
-pub mod orbital_order;
 pub mod unified;
 pub mod validate;
 

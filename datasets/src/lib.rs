@@ -1,6 +1,6 @@
 //! Floor 0 of Tesseral: file formats, splits, sampling and atomic files. It knows no tensor library.
 //!
-//! Modules in order, each using only those before it: [`error`], [`files`], [`elements`], [`poscar`],
+//! Modules in order, each using only those before it: [`error`], [`files`], [`elements`], [`poscar`], [`orbital_order`],
 //! [`deeph::matrix`], [`hdf5`], the rest of [`deeph`], [`sampler`], [`split`]. Files are described in docs/formats.md.
 
 #![forbid(unsafe_code)]
@@ -10,6 +10,7 @@ pub mod elements;
 pub mod error;
 pub mod files;
 pub mod hdf5;
+pub mod orbital_order;
 pub mod poscar;
 pub mod sampler;
 pub mod split;

@@ -12,11 +12,11 @@ use serde_json::json;
 
 use super::info::{Info, Keys, orbitals_of};
 use super::matrix::{AtomPair, BlockMatrix, Entries};
-use super::orbital_order::openmx_order;
 use super::validate::Limits;
 use super::{ReadOptions, Record, consistent};
 use crate::error::{Error, Result, Rule};
 use crate::hdf5::{self, Column, Values};
+use crate::orbital_order::openmx_order;
 use crate::poscar::{Poscar, determinant};
 use crate::{elements, files};
 

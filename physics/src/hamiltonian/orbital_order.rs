@@ -4,7 +4,7 @@
 
 use ndarray::{Array2, ArrayView2};
 use tesseral_datasets::deeph::info::orbitals_of;
-use tesseral_datasets::deeph::orbital_order::openmx_order;
+use tesseral_datasets::orbital_order::openmx_order;
 
 use crate::{Error, Result};
 
