@@ -76,48 +76,34 @@ impl File {
         Ok(names)
     }
 
-    /// Shape and element type of a dataset, after the checks of storage and size.
+    /// The size of the file.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Shape and element type of a dataset; errors as [`Self::dataset`].
     pub fn header(&self, name: &str) -> Result<(Vec<usize>, Kind)> {
-        self.dataset(name).map(|(_, shape, kind)| (shape, kind))
+        self.dataset(name).map(|dataset| (dataset.shape, dataset.kind))
     }
 
-    /// An integer dataset, widened to 64 bits, with its shape.
+    /// Shape and values of an integer dataset; errors as [`Self::dataset`] and [`Dataset::integers`].
     pub fn integers(&self, name: &str) -> Result<(Vec<usize>, Vec<i64>)> {
-        let (dataset, shape, kind) = self.dataset(name)?;
-        if kind != Kind::Integer {
-            return Err(Error::invalid(Rule::Dtype, &self.path, name, "integers", kind.to_string()));
-        }
-        let values = contain(&self.path, name, || dataset.read_numeric_as::<i64>())?;
-        self.whole(name, &shape, values.len())?;
-        Ok((shape, values))
+        let dataset = self.dataset(name)?;
+        let values = dataset.integers()?;
+        Ok((dataset.shape, values))
     }
 
-    /// A real or complex dataset, widened to double precision, with its shape.
+    /// Shape and values of a real or complex dataset; errors as [`Self::dataset`] and [`Dataset::elements`].
     pub fn elements(&self, name: &str) -> Result<(Vec<usize>, Entries)> {
-        let (dataset, shape, kind) = self.dataset(name)?;
-        let read = || -> rust_hdf5::Result<Option<Entries>> {
-            Ok(Some(match kind {
-                Kind::Real(8) => Entries::Real(dataset.read_raw::<f64>()?),
-                Kind::Real(4) => Entries::Real(dataset.read_raw::<f32>()?.into_iter().map(f64::from).collect()),
-                Kind::Complex(8) => {
-                    let values = dataset.read_raw::<rust_hdf5::Complex64>()?;
-                    Entries::Complex(values.into_iter().map(|z| Complex64::new(z.re, z.im)).collect())
-                }
-                Kind::Complex(4) => {
-                    let values = dataset.read_raw::<rust_hdf5::Complex32>()?;
-                    Entries::Complex(values.into_iter().map(|z| Complex64::new(z.re.into(), z.im.into())).collect())
-                }
-                _ => return Ok(None),
-            }))
-        };
-        let Some(entries) = contain(&self.path, name, read)? else {
-            return Err(Error::invalid(Rule::Dtype, &self.path, name, "real or complex numbers", kind.to_string()));
-        };
-        self.whole(name, &shape, entries.len())?;
-        Ok((shape, entries))
+        let dataset = self.dataset(name)?;
+        let values = dataset.elements()?;
+        Ok((dataset.shape, values))
     }
 
-    fn dataset(&self, name: &str) -> Result<(H5Dataset, Vec<usize>, Kind)> {
+    /// A dataset of the root group, after the checks of link, storage and size; nothing of its data is read yet.
+    ///
+    /// Errors: [`Rule::Format`] for one that is absent or stored in another file, [`Rule::Size`], [`Error::Hdf5`].
+    pub fn dataset<'a>(&'a self, name: &'a str) -> Result<Dataset<'a>> {
         let invalid = |rule, expected: String, found: String| Error::invalid(rule, &self.path, name, expected, found);
         let link = match catch(|| self.inner.root_group().link_class(name)) {
             Ok(Ok(link)) => link,
@@ -152,16 +138,70 @@ impl File {
                 return Err(invalid(Rule::Size, expected, format!("{size} bytes, shape {extents:?}")));
             }
         }
-        Ok((dataset, shape, classify(&datatype)))
+        Ok(Dataset { file: self, name, inner: dataset, shape, kind: classify(&datatype) })
+    }
+}
+
+/// A dataset whose header is read and checked.
+pub struct Dataset<'a> {
+    file: &'a File,
+    name: &'a str,
+    inner: H5Dataset,
+    /// Extents.
+    pub shape: Vec<usize>,
+    /// Element type.
+    pub kind: Kind,
+}
+
+impl Dataset<'_> {
+    /// The values of an integer dataset, row-major, widened to 64 bits.
+    ///
+    /// Errors: [`Rule::Dtype`], [`Error::Hdf5`].
+    pub fn integers(&self) -> Result<Vec<i64>> {
+        if self.kind != Kind::Integer {
+            return Err(self.wrong_kind("integers"));
+        }
+        let values = contain(&self.file.path, self.name, || self.inner.read_numeric_as::<i64>())?;
+        self.whole(values.len())?;
+        Ok(values)
+    }
+
+    /// The values of a real or complex dataset, row-major, widened to double precision.
+    ///
+    /// Errors: [`Rule::Dtype`], [`Error::Hdf5`].
+    pub fn elements(&self) -> Result<Entries> {
+        let read = || -> rust_hdf5::Result<Option<Entries>> {
+            Ok(Some(match self.kind {
+                Kind::Real(8) => Entries::Real(self.inner.read_raw::<f64>()?),
+                Kind::Real(4) => Entries::Real(self.inner.read_raw::<f32>()?.into_iter().map(f64::from).collect()),
+                Kind::Complex(8) => {
+                    let values = self.inner.read_raw::<rust_hdf5::Complex64>()?;
+                    Entries::Complex(values.into_iter().map(|z| Complex64::new(z.re, z.im)).collect())
+                }
+                Kind::Complex(4) => {
+                    let values = self.inner.read_raw::<rust_hdf5::Complex32>()?;
+                    Entries::Complex(values.into_iter().map(|z| Complex64::new(z.re.into(), z.im.into())).collect())
+                }
+                _ => return Ok(None),
+            }))
+        };
+        let entries = contain(&self.file.path, self.name, read)?;
+        let entries = entries.ok_or_else(|| self.wrong_kind("real or complex numbers"))?;
+        self.whole(entries.len())?;
+        Ok(entries)
+    }
+
+    fn wrong_kind(&self, expected: &str) -> Error {
+        Error::invalid(Rule::Dtype, &self.file.path, self.name, expected, self.kind.to_string())
     }
 
     /// The library must deliver as many elements as the shape says.
-    fn whole(&self, name: &str, shape: &[usize], len: usize) -> Result<()> {
-        let expected = shape.iter().copied().fold(1, usize::saturating_mul);
+    fn whole(&self, len: usize) -> Result<()> {
+        let expected = self.shape.iter().copied().fold(1, usize::saturating_mul);
         if len == expected {
             return Ok(());
         }
-        Err(Error::invalid(Rule::Size, &self.path, name, format!("{expected} elements"), format!("{len}")))
+        Err(Error::invalid(Rule::Size, &self.file.path, self.name, format!("{expected} elements"), format!("{len}")))
     }
 }
 

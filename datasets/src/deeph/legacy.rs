@@ -153,42 +153,40 @@ fn read_matrix(path: &Path, orders: &[Vec<usize>], spinful: bool, limits: &Limit
             return Err(Error::invalid(Rule::DuplicatePair, path, cut, "every ordered pair once", "it twice"));
         }
     }
-    let (mut shapes, mut entries) = (Vec::with_capacity(names.len()), None);
-    for (pair, name) in &names {
-        let order = |atom: i64| {
-            let order = &orders[usize::try_from(atom).unwrap_or(0)]; // in range: checked with the name
-            let n = order.len();
-            // Spin is the outer index of a block.
-            (0..if spinful { 2 } else { 1 }).flat_map(move |s| order.iter().map(move |k| s * n + k)).collect::<Vec<_>>()
-        };
-        let (rows, columns) = (order(pair[3]), order(pair[4]));
-        let expected = [rows.len(), columns.len()];
-        let (shape, _) = file.header(name)?;
-        if shape != expected {
-            let rule = if shape.len() == 2 { Rule::OrbitalCount } else { Rule::Rank };
+    // Spin is the outer index of a block.
+    let spins = if spinful { 2 } else { 1 };
+    let with_spin =
+        |order: &Vec<usize>| (0..spins).flat_map(|s| order.iter().map(move |k| s * order.len() + k)).collect();
+    let orders: Vec<Vec<usize>> = orders.iter().map(with_spin).collect();
+    let order = |atom: i64| orders[usize::try_from(atom).unwrap_or(0)].as_slice(); // in range: checked with the name
+    let shapes: Vec<[usize; 2]> = names.keys().map(|pair| [order(pair[3]).len(), order(pair[4]).len()]).collect();
+    // The whole at once, so that it never exists twice while it grows; but not more than the file can hold.
+    let total = shapes.iter().fold(0_usize, |total, [r, c]| total.saturating_add(r.saturating_mul(*c)));
+    let room = |bytes: usize| total.min(usize::try_from(file.bytes()).unwrap_or(0) / bytes);
+    let mut entries = match spinful {
+        false => Entries::Real(Vec::with_capacity(room(8))),
+        true => Entries::Complex(Vec::with_capacity(room(16))),
+    };
+    for ((pair, name), expected) in names.iter().zip(&shapes) {
+        let dataset = file.dataset(name)?;
+        if dataset.shape != expected {
+            let rule = if dataset.shape.len() == 2 { Rule::OrbitalCount } else { Rule::Rank };
             let wanted = format!("shape {expected:?}, the orbitals of the two atoms");
-            return Err(Error::invalid(rule, path, name, wanted, format!("{shape:?}")));
+            return Err(Error::invalid(rule, path, name, wanted, format!("{:?}", dataset.shape)));
         }
-        let (_, block) = file.elements(name)?;
-        let n = columns.len();
-        let places = rows.iter().flat_map(|r| columns.iter().map(move |c| r * n + c));
-        match (entries.get_or_insert_with(|| empty_like(&block)), &block) {
+        let (rows, columns) = (order(pair[3]), order(pair[4]));
+        let places = rows.iter().flat_map(|r| columns.iter().map(move |c| r * columns.len() + c));
+        match (&mut entries, &dataset.elements()?) {
             (Entries::Real(all), Entries::Real(block)) => all.extend(places.map(|k| block[k])),
             (Entries::Complex(all), Entries::Complex(block)) => all.extend(places.map(|k| block[k])),
-            _ => return Err(Error::invalid(Rule::Dtype, path, name, "the type of the first block", "another")),
+            _ => {
+                let kind = if spinful { "complex numbers (isspinful is true)" } else { "real numbers" };
+                return Err(Error::invalid(Rule::Dtype, path, name, kind, dataset.kind.to_string()));
+            }
         }
-        shapes.push(expected);
     }
-    let entries = entries.unwrap_or(if spinful { Entries::Complex(Vec::new()) } else { Entries::Real(Vec::new()) });
     let boundaries = BlockMatrix::boundaries_of(&shapes);
     Ok(BlockMatrix { pairs: names.into_keys().collect(), shapes, boundaries, entries })
-}
-
-fn empty_like(entries: &Entries) -> Entries {
-    match entries {
-        Entries::Real(_) => Entries::Real(Vec::new()),
-        Entries::Complex(_) => Entries::Complex(Vec::new()),
-    }
 }
 
 /// Writes a structure in the legacy layout; a new folder appears whole or not at all.
