@@ -41,8 +41,13 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     seconds: Option<f64>,
     began: std::time::Instant,
+    /// When a line about progress was last written, where there is no bar.
+    told: std::time::Instant,
     last: String,
 }
+
+/// Seconds between lines about progress where there is no bar.
+const PAUSE: u64 = 10;
 
 impl Progress {
     pub(crate) fn new(quiet: bool) -> Self {
@@ -50,7 +55,8 @@ impl Progress {
         if !quiet && std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
         }
-        Progress { bar, seconds: None, began: std::time::Instant::now(), last: String::new() }
+        let now = std::time::Instant::now();
+        Progress { bar, seconds: None, began: now, told: now, last: String::new() }
     }
 
     fn say(&self, text: &str) {
@@ -94,6 +100,26 @@ impl Observer for Progress {
 
     fn on_message(&mut self, text: &str) {
         self.say(text);
+    }
+
+    fn on_progress(&mut self, done: usize, total: usize, what: &str) {
+        if self.bar.is_hidden() {
+            if self.told.elapsed().as_secs() >= PAUSE {
+                self.told = std::time::Instant::now();
+                info!("{what}: {done} of {total}");
+            }
+            return;
+        }
+        if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}") {
+            self.bar.set_style(style);
+        }
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+        self.bar.set_message(what.to_owned());
+        if done == total {
+            self.bar.finish_and_clear();
+            self.bar.reset();
+        }
     }
 
     fn on_end(&mut self, step: u64, seconds: f64) {

@@ -1,8 +1,9 @@
 //! DeepH folders: one structure with its overlap and Hamiltonian, in the unified or the legacy layout.
 //!
-//! Modules in order, each using only those before it: `matrix`, `info`, `consistent`, `unified`,
+//! Modules in order, each using only those before it: `band_file`, `matrix`, `info`, `consistent`, `unified`,
 //! `legacy`, `validate`. Formats: docs/formats.md.
 
+pub mod band_file;
 mod consistent;
 pub mod info;
 pub mod legacy;

@@ -73,6 +73,11 @@ pub fn write_folder_atomic(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) 
     sync_folder(parent)
 }
 
+/// The SHA-256 of some bytes, 64 lowercase hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
 /// The SHA-256 of a file's bytes, 64 lowercase hexadecimal digits.
 pub fn sha256_file(path: &Path) -> Result<String> {
     let mut file = File::open(path).map_err(Error::io(path, "read"))?;

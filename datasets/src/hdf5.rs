@@ -277,7 +277,14 @@ pub enum Values {
     Complex(Vec<Complex64>),
     /// complex64, compound `{r, i}`; each value is rounded.
     Complex32(Vec<Complex64>),
+    /// h5py's bool: an enumeration of FALSE and TRUE.
+    Boolean(Vec<bool>),
+    /// UTF-8 texts of at most [`MAX_TEXT`] bytes, fixed length, ended by a zero.
+    Text(Vec<String>),
 }
+
+/// Most bytes of a text that is written.
+pub const MAX_TEXT: usize = 31;
 
 /// One dataset to write: name, shape, values; contiguous and unfiltered.
 #[derive(Clone, Debug)]
@@ -297,7 +304,32 @@ impl Column {
     }
 }
 
-/// Writes a file of datasets, whole or not at all; an existing file is replaced.
+/// A text in the file.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Text([u8; MAX_TEXT + 1]);
+
+impl Text {
+    /// The first [`MAX_TEXT`] bytes, cut between letters.
+    fn new(text: &str) -> Self {
+        let end = (0..=text.len().min(MAX_TEXT)).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+        let mut bytes = [0; MAX_TEXT + 1];
+        bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
+        Text(bytes)
+    }
+}
+
+impl H5Type for Text {
+    fn hdf5_type() -> DatatypeMessage {
+        DatatypeMessage::fixed_string_utf8(MAX_TEXT as u32 + 1)
+    }
+
+    fn element_size() -> usize {
+        MAX_TEXT + 1
+    }
+}
+
+/// Writes a file of datasets, whole or not at all; an existing file is replaced. An empty shape is a single value.
 pub fn write(path: &Path, columns: &[Column]) -> Result<()> {
     let temporary = files::temporary_beside(path)?;
     contain(path, "file", || {
@@ -315,6 +347,12 @@ pub fn write(path: &Path, columns: &[Column]) -> Result<()> {
                     let values: Vec<_> =
                         values.iter().map(|z| rust_hdf5::Complex32 { re: z.re as f32, im: z.im as f32 }).collect();
                     put(&file, column, &values)?;
+                }
+                Values::Boolean(values) => {
+                    put(&file, column, &values.iter().map(|&b| b.into()).collect::<Vec<rust_hdf5::HBool>>())?;
+                }
+                Values::Text(values) => {
+                    put(&file, column, &values.iter().map(|text| Text::new(text)).collect::<Vec<_>>())?;
                 }
             }
         }

@@ -21,6 +21,15 @@ pub enum Event<'a> {
     },
     /// A sentence for people.
     Message(&'a str),
+    /// Some of a known number of equal pieces of work are done.
+    Progress {
+        /// Pieces done.
+        done: usize,
+        /// Pieces in all.
+        total: usize,
+        /// What is being done, for people.
+        what: &'a str,
+    },
     /// The loop is over.
     End {
         /// Optimiser steps done.
@@ -97,6 +106,10 @@ pub trait Observer {
     /// A sentence for people.
     fn on_message(&mut self, text: &str) {
         self.on_event(Event::Message(text));
+    }
+    /// `done` of `total` pieces of the work `what` are done.
+    fn on_progress(&mut self, done: usize, total: usize, what: &str) {
+        self.on_event(Event::Progress { done, total, what });
     }
     /// The loop is over.
     fn on_end(&mut self, step: u64, seconds: f64) {
