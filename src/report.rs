@@ -199,9 +199,9 @@ pub fn evaluation_table(report: &EvaluationReport) -> String {
         text += &format!(
             "{:<18}{:>10.3}{:>18}{:>11.3}{:>20.6}\n",
             title(&stage.stage),
-            stage.mae_mev,
-            stage.mae_gauge_fixed_mev.map_or("-".into(), |mae| format!("{mae:.3}")),
-            stage.rmse_mev,
+            stage.errors.figures.mae_mev,
+            stage.errors.figures.mae_gauge_fixed_mev.map_or("-".into(), |mae| format!("{mae:.3}")),
+            stage.errors.figures.rmse_mev,
             stage.equivariance_error_mev
         );
     }

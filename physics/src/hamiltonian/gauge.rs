@@ -8,6 +8,7 @@ use num_complex::Complex64;
 use serde::{Deserialize, Serialize};
 use tesseral_datasets::deeph::matrix::{BlockMatrix, Entries};
 
+use super::basis::Basis;
 use super::symmetry::{complex, places, reorder_to};
 use crate::{Error, Result};
 
@@ -33,11 +34,7 @@ pub struct GaugeErrors {
 /// # Errors
 /// Blocks of S and H of the same pair that do not belong together, S all zero.
 pub fn projection(matrix: &BlockMatrix, overlap: &BlockMatrix) -> Result<f64> {
-    let (mut product, mut square) = (0.0, 0.0);
-    for_each_with_overlap(matrix, overlap, |_, block, overlap| {
-        product += block.iter().zip(overlap).map(|(h, s)| (h * s.conj()).re).sum::<f64>();
-        square += overlap.iter().map(|s| s.norm_sqr()).sum::<f64>();
-    })?;
+    let (product, square) = inner_products(matrix, overlap)?;
     if square > 0.0 {
         return Ok(product / square);
     }
@@ -45,6 +42,41 @@ pub fn projection(matrix: &BlockMatrix, overlap: &BlockMatrix) -> Result<f64> {
         what: "overlap".into(),
         expected: "a non-zero element on the pairs of the Hamiltonian".into(),
         found: "none".into(),
+    })
+}
+
+/// <rho, S> over all elements, which is Tr(rho S) of a cell: the electrons of a density matrix in DeepH's normalisation
+/// (spinless: both spins in one). Blocks that S lacks count as zero in it.
+///
+/// # Errors
+/// Blocks of S and rho of the same pair that do not belong together.
+pub fn electrons(density: &BlockMatrix, overlap: &BlockMatrix) -> Result<f64> {
+    Ok(inner_products(density, overlap)?.0)
+}
+
+/// Re <M, S> and <S, S> over the pairs of M.
+fn inner_products(matrix: &BlockMatrix, overlap: &BlockMatrix) -> Result<(f64, f64)> {
+    let (mut product, mut square) = (0.0, 0.0);
+    for_each_with_overlap(matrix, overlap, |_, block, overlap| {
+        product += block.iter().zip(overlap).map(|(h, s)| (h * s.conj()).re).sum::<f64>();
+        square += overlap.iter().map(|s| s.norm_sqr()).sum::<f64>();
+    })?;
+    Ok((product, square))
+}
+
+/// The overlap of an orthogonal basis: unit on-site blocks and no other.
+///
+/// # Errors
+/// An element that is not in the basis.
+pub fn unit_overlap(basis: &Basis, species: &[u32]) -> Result<BlockMatrix> {
+    let sizes = species.iter().map(|&number| basis.orbitals(number)).collect::<Result<Vec<_>>>()?;
+    let shapes: Vec<[usize; 2]> = sizes.iter().map(|&n| [n, n]).collect();
+    let entries = sizes.iter().flat_map(|&n| Array2::<f64>::eye(n).into_raw_vec_and_offset().0).collect();
+    Ok(BlockMatrix {
+        pairs: (0..species.len() as i64).map(|atom| [0, 0, 0, atom, atom]).collect(),
+        boundaries: BlockMatrix::boundaries_of(&shapes),
+        entries: Entries::Real(entries),
+        shapes,
     })
 }
 
