@@ -47,7 +47,7 @@ pub(crate) struct Common {
 enum Command {
     /// Train both stages on the bundled DFT data, predict an unseen structure, draw its bands
     Demo(demo::Demo),
-    /// Hamiltonians: train, evaluate, predict, bands, eigenvalues, fermi, bench
+    /// Hamiltonians: train, evaluate, compare, predict, bands, eigenvalues, fermi, bench
     #[command(subcommand)]
     Physics(physics::Verb),
     /// Folders of structures: check, inspect, split, convert
@@ -141,6 +141,14 @@ pub(crate) fn window(text: &str) -> Result<[f64; 2], String> {
     let [low, high, _] = three_numbers(&format!("{text},0"))
         .map_err(|_| "expected two finite numbers with a comma between them, such as -8,6".to_string())?;
     if low < high { Ok([low, high]) } else { Err("expected the lower number first".into()) }
+}
+
+/// Parses the divisions of a mesh, `a,b,c`.
+pub(crate) fn divisions(text: &str) -> Result<[usize; 3], String> {
+    let numbers: Option<Vec<usize>> = text.split(',').map(|n| n.trim().parse().ok().filter(|n| *n > 0)).collect();
+    numbers
+        .and_then(|numbers| numbers.try_into().ok())
+        .ok_or_else(|| "expected three positive integers with commas between them, such as 12,12,1".into())
 }
 
 /// Folders on a line.

@@ -181,10 +181,13 @@ pub fn demo(options: &Options, observer: &mut dyn Observer, stop: &AtomicBool) -
         structures: [trained.structures[0], trained.structures[1], test.len()],
         stage1: First {
             test_mae_mev: first.errors.figures.mae_mev,
-            test_mae_gauge_fixed_mev: first.mae_gauge_fixed_mev,
+            test_mae_gauge_fixed_mev: first.errors.figures.mae_gauge_fixed_mev,
             continued_test_mae_mev: stage(&control_evaluation.stages, 0)?.errors.figures.mae_mev,
         },
-        stage2: Second { test_mae_mev: second.errors.figures.mae_mev, test_mae_gauge_fixed_mev: second.errors.figures.mae_gauge_fixed_mev },
+        stage2: Second {
+            test_mae_mev: second.errors.figures.mae_mev,
+            test_mae_gauge_fixed_mev: second.errors.figures.mae_gauge_fixed_mev,
+        },
         equivariance_error_mev: Equivariance {
             stage1: first.equivariance_error_mev,
             stage2: second.equivariance_error_mev,

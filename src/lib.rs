@@ -15,7 +15,7 @@
 //! # Ok::<(), tesseral::physics::Error>(())
 //! ```
 //!
-//! Modules, each using only those above it: [`data`], [`spectrum`], [`plot`], [`report`], [`demo`].
+//! Modules, each using only those above it: [`data`], [`spectrum`], [`plot`], [`report`], [`compare`], [`demo`].
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ pub use tesseral_lm as lm;
 pub use tesseral_nn as nn;
 pub use tesseral_physics as physics;
 
+pub mod compare;
 pub mod data;
 pub mod demo;
 pub mod plot;

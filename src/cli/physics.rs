@@ -1,7 +1,8 @@
-//! `tesseral physics train | evaluate | predict | bands | eigenvalues | fermi | bench`: a file a verb.
+//! `tesseral physics train | evaluate | predict | compare | bands | eigenvalues | fermi | bench`: a file a verb.
 
 mod bands;
 mod bench;
+mod compare;
 mod eigenvalues;
 mod evaluate;
 mod fermi;
@@ -22,6 +23,8 @@ pub(crate) enum Verb {
     Train(train::Train),
     /// Errors of a trained model on structures with known H, for each stage
     Evaluate(evaluate::Evaluate),
+    /// Errors of predicted Hamiltonians: by elements, orbitals, distance and structure, and of their spectra
+    Compare(compare::Compare),
     /// Predict H of structures that need only POSCAR, info.json and overlap.h5
     Predict(predict::Predict),
     /// Bands along a path through the zone, of the folder's H and of others over the same overlap
@@ -42,6 +45,7 @@ impl Verb {
         match self {
             Verb::Train(verb) => verb.run(common),
             Verb::Evaluate(verb) => verb.run(common),
+            Verb::Compare(verb) => verb.run(common),
             Verb::Predict(verb) => verb.run(common),
             Verb::Bands(verb) => verb.run(common),
             Verb::Eigenvalues(verb) => verb.run(common),

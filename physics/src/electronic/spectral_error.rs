@@ -101,7 +101,7 @@ struct Point {
 /// (`hamiltonian::gauge`); only ghosts and the Fermi error need it, for a ghost would spoil every mean of levels.
 ///
 /// # Errors
-/// Operators of different sizes, an overlap that is not positive definite, a filling that the states cannot hold.
+/// Operators of different sizes, an overlap that is not positive definite, a threshold that is not positive, a filling that the states cannot hold.
 pub fn compare(
     reference: &Bloch,
     prediction: &Bloch,
@@ -111,6 +111,10 @@ pub fn compare(
     mu_ev: f64,
     options: Options,
 ) -> Result<SpectralErrors> {
+    if let Some(threshold) = options.overlap_threshold.filter(|t| !(t.is_finite() && *t > 0.0)) {
+        let (what, expected) = ("overlap threshold".into(), "a positive number".into());
+        return Err(Error::Mismatch { what, expected, found: threshold.to_string() });
+    }
     let points = solve(reference, prediction, overlap, mesh, options.overlap_threshold)?;
     let values = |of: fn(&Point) -> &Vec<f64>| points.iter().map(|p| of(p).clone()).collect::<Vec<_>>();
     let (reference, predicted) = (values(|p| &p.reference), values(|p| &p.predicted));

@@ -1,0 +1,91 @@
+//! Error analysis of predictions: pairs folders, compares, writes tables and pictures; what `physics compare` does.
+//!
+//! Modules: [`pairing`], [`tables`].
+
+pub mod pairing;
+pub mod tables;
+
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+use crate::nn::train::Observer;
+use crate::physics::Result;
+use crate::physics::comparison::{self, Comparison, Options};
+use crate::plot::heatmap::Heatmap;
+use crate::plot::parity::{self, Parity};
+use crate::plot::{Format, distance, heatmap};
+use crate::report::{create_folder, write_json};
+
+/// Points of the parity plot.
+const PARITY_POINTS: usize = 4000;
+/// Most pairs of elements that are drawn; the tables have all.
+const MOST_HEATMAPS: usize = 16;
+
+/// A comparison of folders.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// All errors.
+    #[serde(flatten)]
+    pub comparison: Comparison,
+    /// References without prediction, by name.
+    pub without_prediction: Vec<String>,
+    /// Predictions without reference, by name.
+    pub without_reference: Vec<String>,
+}
+
+/// Compares all predictions with the references of the same name. `options.counting.parity` is set here.
+///
+/// # Errors
+/// As [`pairing::pair`], [`pairing::read`] and [`comparison::compare`].
+pub fn compare(
+    references: &[PathBuf],
+    predictions: &[PathBuf],
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<Report> {
+    let pairing = pairing::pair(references, predictions)?;
+    let mut options = *options;
+    options.counting.parity = PARITY_POINTS.div_ceil(pairing.pairs.len());
+    let density = options.spectrum.is_some_and(|spectrum| spectrum.electrons.is_none());
+    let load = |number: usize| {
+        let (reference, source) = &pairing.pairs[number];
+        pairing::read(reference, source, density)
+    };
+    let comparison = comparison::compare(pairing.pairs.len(), load, &options, observer)?;
+    let (without_prediction, without_reference) = (pairing.without_prediction, pairing.without_reference);
+    Ok(Report { comparison, without_prediction, without_reference })
+}
+
+/// Writes `comparison.json`, the tables and the pictures into `out`. Returns the files.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn write(report: &Report, out: &Path, formats: &[Format]) -> Result<Vec<PathBuf>> {
+    create_folder(out)?;
+    write_json(&out.join("comparison.json"), report)?;
+    let mut files = vec![out.join("comparison.json")];
+    files.extend(tables::write(&report.comparison, out)?);
+    let errors = &report.comparison.errors;
+    // The gauge-fixed values where there are some: mu alone would hide all else.
+    let points = errors.parity.iter().map(|p| [p.reference_ev, p.gauge_fixed_ev.unwrap_or(p.predicted_ev)]).collect();
+    let fixed = errors.parity.iter().any(|p| p.gauge_fixed_ev.is_some());
+    let series = [Parity { name: if fixed { "gauge fixed" } else { "as predicted" }.into(), points }];
+    let mut maps = errors.maps.iter().collect::<Vec<_>>();
+    let worst = |name: &str| errors.by_element_pair.iter().position(|pair| pair.elements == name);
+    maps.sort_by_key(|map| worst(&map.elements));
+    let top = maps.iter().flat_map(|map| map.mae_mev.iter().flatten()).copied().fold(0.0, f64::max);
+    for format in formats {
+        let mut file = |stem: &str| {
+            files.push(format.file(&out.join(stem)));
+            files[files.len() - 1].clone()
+        };
+        parity::draw(&file("parity"), &series)?;
+        distance::draw(&file("distance"), &errors.by_distance)?;
+        for map in maps.iter().take(MOST_HEATMAPS) {
+            let map =
+                Heatmap { title: map.elements.clone(), rows: &map.rows, columns: &map.columns, values: &map.mae_mev };
+            heatmap::draw(&file(&format!("orbitals-{}", map.title)), &map, "error of H (meV)", top)?;
+        }
+    }
+    Ok(files)
+}
