@@ -109,6 +109,26 @@ pub fn read_text(path: &Path, what: &str, limit: u64) -> Result<String> {
     })
 }
 
+/// The largest text file of numbers that is read: 256 MiB.
+const MAX_NUMBERS: u64 = 256 << 20;
+
+/// The numbers of a text file, line by line; empty lines are skipped.
+///
+/// Errors: those of [`read_text`]; [`Error::Invalid`] for a line with anything but finite numbers.
+pub(crate) fn read_numbers(path: &Path, what: &str) -> Result<Vec<Vec<f64>>> {
+    let text = read_text(path, what, MAX_NUMBERS)?;
+    let mut rows = Vec::new();
+    for (k, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let row: Option<Vec<f64>> =
+            line.split_whitespace().map(|w| w.parse().ok().filter(|x: &f64| x.is_finite())).collect();
+        rows.push(row.ok_or_else(|| {
+            let cut: String = line.chars().take(60).collect();
+            Error::invalid(Rule::Format, path, format!("line {}", k + 1), "numbers", format!("{cut:?}"))
+        })?);
+    }
+    Ok(rows)
+}
+
 /// Opens a file for reading; an absent one is [`Error::Missing`], a folder [`Error::Invalid`].
 pub(crate) fn open(path: &Path, what: &str) -> Result<File> {
     if path.is_dir() {

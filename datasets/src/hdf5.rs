@@ -81,6 +81,18 @@ impl File {
         self.bytes
     }
 
+    /// The names of the groups in the root group.
+    pub fn groups(&self) -> Result<Vec<String>> {
+        contain(&self.path, "file", || self.inner.root_group().group_names())
+    }
+
+    /// The names of the datasets in a group of this file, sorted; a dataset of it is then called "group/name".
+    pub fn names_in(&self, group: &str) -> Result<Vec<String>> {
+        let mut names = contain(&self.path, group, || self.inner.root_group().group(group)?.dataset_names())?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// Shape and element type of a dataset; errors as [`Self::dataset`].
     pub fn header(&self, name: &str) -> Result<(Vec<usize>, Kind)> {
         self.dataset(name).map(|dataset| (dataset.shape, dataset.kind))
@@ -100,7 +112,7 @@ impl File {
         Ok((dataset.shape, values))
     }
 
-    /// A dataset of the root group, after the checks of link, storage and size; nothing of its data is read yet.
+    /// A dataset of the root group, or "group/name", after the checks of link, storage and size; nothing of its data is read yet.
     ///
     /// Errors: [`Rule::Format`] for one that is absent or stored in another file, [`Rule::Size`], [`Error::Hdf5`].
     pub fn dataset<'a>(&'a self, name: &'a str) -> Result<Dataset<'a>> {

@@ -29,7 +29,7 @@ const RECIPROCAL: &str = "rlat.dat";
 const POSITIONS: &str = "site_positions.dat";
 const INFO: &str = "info.json";
 
-/// The largest text file that is read: 256 MiB.
+/// The largest info.json that is read: 256 MiB.
 const MAX_TEXT: u64 = 256 << 20;
 
 /// Reads a folder. Atoms keep their order; pairs come sorted, for the names in the file have no order of their own.
@@ -54,7 +54,7 @@ pub fn read(folder: &Path, options: &ReadOptions, limits: &Limits) -> Result<Rec
 fn read_structure(folder: &Path) -> Result<(Poscar, Info)> {
     let path = folder.join(ELEMENTS);
     let mut symbols = Vec::new();
-    for (k, row) in numbers(&path, "an element.dat file")?.into_iter().flatten().enumerate() {
+    for (k, row) in files::read_numbers(&path, "an element.dat file")?.into_iter().flatten().enumerate() {
         let symbol = (row.fract() == 0.0 && (1.0..200.0).contains(&row)).then_some(row as u32);
         let symbol = symbol.and_then(elements::symbol).ok_or_else(|| {
             Error::invalid(Rule::Symbol, &path, format!("atom {}", k + 1), "an atomic number", row.to_string())
@@ -75,7 +75,7 @@ fn read_structure(folder: &Path) -> Result<(Poscar, Info)> {
     let positions = self::columns(&folder.join(POSITIONS), n, "the positions of all atoms as columns")?;
 
     let path = folder.join(ORBITALS);
-    let rows = numbers(&path, "an orbital_types.dat file")?;
+    let rows = files::read_numbers(&path, "an orbital_types.dat file")?;
     if rows.len() != n {
         let expected = format!("a line for each of the {n} atoms");
         return Err(Error::invalid(Rule::OrbitalCount, &path, "file", expected, format!("{} lines", rows.len())));
@@ -270,24 +270,9 @@ fn reciprocal(a: &[[f64; 3]; 3]) -> [[f64; 3]; 3] {
     std::array::from_fn(|i| cross(&a[(i + 1) % 3], &a[(i + 2) % 3]).map(|x| x * scale))
 }
 
-/// The numbers of a text file, line by line; empty lines are skipped.
-fn numbers(path: &Path, what: &str) -> Result<Vec<Vec<f64>>> {
-    let text = files::read_text(path, what, MAX_TEXT)?;
-    let mut rows = Vec::new();
-    for (k, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let row: Option<Vec<f64>> =
-            line.split_whitespace().map(|w| w.parse().ok().filter(|x: &f64| x.is_finite())).collect();
-        rows.push(row.ok_or_else(|| {
-            let cut: String = line.chars().take(60).collect();
-            Error::invalid(Rule::Format, path, format!("line {}", k + 1), "numbers", format!("{cut:?}"))
-        })?);
-    }
-    Ok(rows)
-}
-
 /// `n` vectors stored as columns; a single vector may lie on one line.
 fn columns(path: &Path, n: usize, what: &str) -> Result<Vec<[f64; 3]>> {
-    let rows = numbers(path, what)?;
+    let rows = files::read_numbers(path, what)?;
     if let (1, [row]) = (n, rows.as_slice())
         && let [x, y, z] = row[..]
     {
