@@ -6,9 +6,11 @@ pub mod memory;
 pub mod operation;
 pub mod parallel;
 pub mod real;
+pub mod reverse;
 pub mod rows;
 
 pub use matmul::{View, ViewMut};
 pub use operation::{Array, Operation, apply};
 pub use real::Real;
 pub(crate) use real::vectorised;
+pub use reverse::backward;

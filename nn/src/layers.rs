@@ -1,10 +1,11 @@
 //! Plain differentiable layers.
 //!
-//! Modules: [`dense`] (linear with bias), [`activation`], [`gaussian`] (radial basis), [`norm`].
+//! Modules: [`dense`] (linear with bias), [`activation`], [`gaussian`] (radial basis), [`loss`], [`norm`].
 
 pub mod activation;
 pub mod dense;
 pub mod gaussian;
+pub mod loss;
 pub mod norm;
 
 pub use dense::Dense;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use std::time::Instant;
 use tesseral_datasets::deeph::Record;
 use tesseral_nn::Parameters;
+use tesseral_nn::kernels::backward;
 use tesseral_nn::kernels::matmul::{View, ViewMut, flops, multiply};
 use tesseral_nn::kernels::memory::peak_resident_mb;
 use tesseral_nn::kernels::parallel;
@@ -58,7 +59,7 @@ pub fn benchmark(record: &Record, config: &CovariantConfig, repeats: usize) -> R
     let mut adam = AdamW::new(&parameters, AdamConfig { learning_rate: 1e-4, ..AdamConfig::default() })?;
     let mut train = || -> Result<()> {
         let loss = sample.squared_error(&model.forward(&sample.geometry)?.blocks)?;
-        adam.step(&loss.backward()?, 1e-4)?;
+        adam.step(&backward(&loss)?, 1e-4)?;
         Ok(())
     };
     let repeats = repeats.max(1);

@@ -10,6 +10,7 @@ use candle_core::{DType, Device, Tensor};
 use num_complex::Complex64;
 use tesseral_datasets::deeph::Record;
 use tesseral_datasets::deeph::matrix::{AtomPair, BlockMatrix, Entries};
+use tesseral_nn::layers::loss::{Power, summed_error};
 
 /// A structure ready for training or prediction.
 #[derive(Clone, Debug)]
@@ -75,11 +76,7 @@ impl Sample {
     /// # Errors
     /// No label, or blocks of another basis.
     pub fn difference(&self, blocks: &Tensor) -> Result<Tensor> {
-        let label = self.label.as_ref().ok_or_else(|| Error::Structure {
-            structure: self.id.clone(),
-            what: "no Hamiltonian to compare with".into(),
-        })?;
-        let difference = (blocks - label)?;
+        let difference = (blocks - self.label()?)?;
         Ok(match &self.mask {
             Some(mask) => (difference * mask)?,
             None => difference,
@@ -91,7 +88,7 @@ impl Sample {
     /// # Errors
     /// As [`Self::difference`].
     pub fn squared_error(&self, blocks: &Tensor) -> Result<Tensor> {
-        Ok((self.difference(blocks)?.sqr()?.sum_all()? / self.elements)?)
+        self.error(blocks, Power::Squared)
     }
 
     /// Mean over the matrix elements that exist of |H - label|, eV; of a complex element the two parts are added.
@@ -99,7 +96,18 @@ impl Sample {
     /// # Errors
     /// As [`Self::difference`].
     pub fn absolute_error(&self, blocks: &Tensor) -> Result<Tensor> {
-        Ok((self.difference(blocks)?.abs()?.sum_all()? / self.elements)?)
+        self.error(blocks, Power::Absolute)
+    }
+
+    fn error(&self, blocks: &Tensor, power: Power) -> Result<Tensor> {
+        Ok(summed_error(blocks, self.label()?, self.mask.as_ref(), power, 1.0 / self.elements)?)
+    }
+
+    fn label(&self) -> Result<&Tensor> {
+        self.label.as_ref().ok_or_else(|| Error::Structure {
+            structure: self.id.clone(),
+            what: "no Hamiltonian to compare with".into(),
+        })
     }
 
     /// Whether the blocks are complex.

@@ -10,6 +10,8 @@ use tesseral_datasets::deeph::matrix::BlockMatrix;
 use tesseral_nn::Parameters;
 use tesseral_nn::equivariant::irreps::Parity;
 use tesseral_nn::equivariant::wigner::wigner_d;
+use tesseral_nn::kernels::reverse::{backward, foreign_operations};
+use tesseral_nn::layers::loss::{Power, summed_error};
 use tesseral_nn::optim::assert_every_variable_has_gradient;
 use tesseral_nn::rng::Streams;
 use tesseral_physics::graph::CrystalGraph;
@@ -154,8 +156,16 @@ fn every_variable_of_both_stages_gets_a_gradient() {
     let graph = CrystalGraph::new("test", &c, &pairs(&c), &[6, 16]).unwrap();
     let geometry = Geometry::new(&graph, net.covariant.geometry_options(), DType::F64).unwrap();
     let output = net.covariant.forward(&geometry).unwrap();
-    let grads = output.blocks.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+    let zero = output.blocks.zeros_like().unwrap();
+    let loss = summed_error(&output.blocks, &zero, None, Power::Squared, 1.0).unwrap();
+    assert_eq!(foreign_operations(&loss), 0, "stage 1 trains by the fast reverse pass");
+    let (grads, by_candle) = (backward(&loss).unwrap(), loss.backward().unwrap());
     assert_every_variable_has_gradient(&net.parameters, &grads).unwrap();
+    for (name, variable) in net.parameters.to_vec() {
+        let [a, b] = [&grads, &by_candle].map(|g| g.get(&variable).unwrap().flatten_all().unwrap());
+        let [a, b] = [a, b].map(|g| g.to_vec1::<f64>().unwrap());
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-12 * (1.0 + b.abs())), "{name}");
+    }
 
     let mut collector = Collector::new(&net.covariant);
     let label = (&output.irreps + 1.0).unwrap().detach();

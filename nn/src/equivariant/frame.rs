@@ -255,8 +255,7 @@ impl Operation for Gather {
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (d, count, x) = (self.dim, self.frames.len(), inputs[0].data);
-        let mut y = vec![T::zero(); count * 2 * d];
-        rows::for_each(&mut y, 2 * d, &rows::chunks(std::slice::from_ref(&(0..count))), |chunk, out| {
+        let y = rows::build(2 * d, &rows::all(count), |chunk, out| {
             for (edge, out) in chunk.zip(out.chunks_exact_mut(2 * d)) {
                 for (turns, node) in self.turns.iter().zip(self.frames.edges[edge]) {
                     rotate(turns, self.frames.wigner(edge), false, &x[node * d..(node + 1) * d], out);
@@ -266,22 +265,15 @@ impl Operation for Gather {
         Ok((y, vec![count, 2 * d]))
     }
 
-    fn backward<T: Real>(
-        &self,
-        inputs: &[Array<T>],
-        _: &[T],
-        dy: &[T],
-        _: &[bool],
-    ) -> candle_core::Result<Vec<Vec<T>>> {
+    fn backward<T: Real>(&self, _: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> candle_core::Result<Vec<Vec<T>>> {
         let (d, f) = (self.dim, &self.frames);
         let flip = |turns: &Vec<Turn>| -> Vec<Turn> {
             let swap = |t: &Turn| Turn { from: t.to.clone(), to: t.from.clone(), ..*t };
             turns.iter().map(swap).collect()
         };
         let turns = [flip(&self.turns[0]), flip(&self.turns[1])];
-        let mut dx = vec![T::zero(); inputs[0].data.len()];
         let one_by_one: Vec<_> = (0..f.nodes).map(|n| n..n + 1).collect();
-        rows::for_each(&mut dx, d, &one_by_one, |node, dx| {
+        let dx = rows::build(d, &one_by_one, |node, dx| {
             for &(edge, end) in &f.ends[f.starts[node.start]..f.starts[node.end]] {
                 rotate(&turns[end], f.wigner(edge), true, &dy[edge * 2 * d..(edge + 1) * 2 * d], dx);
             }
@@ -301,9 +293,8 @@ impl Operation for Scatter {
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (d, f, x) = (self.dim, &self.frames, inputs[0].data);
-        let mut y = vec![T::zero(); f.nodes * d];
         let one_by_one: Vec<_> = (0..f.nodes).map(|n| n..n + 1).collect();
-        rows::for_each(&mut y, d, &one_by_one, |node, y| {
+        let y = rows::build(d, &one_by_one, |node, y| {
             for &(edge, _) in f.ends[f.starts[node.start]..f.starts[node.end]].iter().filter(|e| e.1 == 0) {
                 rotate(&self.turns, f.wigner(edge), true, &x[edge * d..(edge + 1) * d], y);
             }
@@ -313,8 +304,7 @@ impl Operation for Scatter {
 
     fn backward<T: Real>(&self, _: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> candle_core::Result<Vec<Vec<T>>> {
         let (d, f) = (self.dim, &self.frames);
-        let mut dx = vec![T::zero(); f.len() * d];
-        rows::for_each(&mut dx, d, &rows::chunks(std::slice::from_ref(&(0..f.len()))), |chunk, dx| {
+        let dx = rows::build(d, &rows::all(f.len()), |chunk, dx| {
             for (edge, dx) in chunk.zip(dx.chunks_exact_mut(d)) {
                 let node = f.edges[edge][0];
                 rotate(&self.turns, f.wigner(edge), false, &dy[node * d..(node + 1) * d], dx);
@@ -334,8 +324,7 @@ struct Turned {
 impl Turned {
     fn run<T: Real>(&self, x: &[T], transpose: bool) -> Vec<T> {
         let (d, f) = (self.dim, &self.frames);
-        let mut y = vec![T::zero(); x.len()];
-        rows::for_each(&mut y, d, &rows::chunks(std::slice::from_ref(&(0..f.len()))), |chunk, y| {
+        let y = rows::build(d, &rows::all(f.len()), |chunk, y| {
             for (edge, y) in chunk.zip(y.chunks_exact_mut(d)) {
                 rotate(&self.turns, f.wigner(edge), transpose, &x[edge * d..(edge + 1) * d], y);
             }

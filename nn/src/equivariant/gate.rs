@@ -187,8 +187,7 @@ impl Operation for GateOp {
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (t, count) = (&self.tables, inputs[0].rows());
         let (din, dout, dw) = (t.input.dim(), t.output.dim(), t.channels);
-        let mut y = vec![T::zero(); count * dout];
-        rows::for_each(&mut y, dout, &rows::chunks(std::slice::from_ref(&(0..count))), |chunk, y| {
+        let y = rows::build(dout, &rows::all(count), |chunk, y| {
             let [x, w] = [(0, din), (1, dw)].map(|(k, d)| &inputs[k].data[chunk.start * d..chunk.end * d]);
             gate_rows(t, x, w, y);
         });
@@ -204,9 +203,8 @@ impl Operation for GateOp {
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let (t, count) = (&self.tables, inputs[0].rows());
         let (din, dout, dw) = (t.input.dim(), t.output.dim(), t.channels);
-        let (mut dx, mut dweights) = (vec![T::zero(); count * din], vec![T::zero(); count * dw]);
-        let chunks = rows::chunks(std::slice::from_ref(&(0..count)));
-        rows::for_each_pair((&mut dx, din), (&mut dweights, dw), &chunks, |chunk, dx, dweights| {
+        let chunks = rows::all(count);
+        let (dx, dweights) = rows::build_pair([din, dw], &chunks, |chunk, dx, dweights| {
             let [x, w] = [(0, din), (1, dw)].map(|(k, d)| &inputs[k].data[chunk.start * d..chunk.end * d]);
             gate_gradients(t, x, w, &dy[chunk.start * dout..chunk.end * dout], dx, dweights);
         });

@@ -161,9 +161,8 @@ impl Operation for LinearOp {
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (t, x, w) = (&self.tables, inputs[0].data, inputs[1].data);
         let (din, dout, count) = (t.input.dim(), t.output.dim(), inputs[0].rows());
-        let mut y = vec![T::zero(); count * dout];
         let (chunks, class) = self.chunks();
-        rows::for_each(&mut y, dout, &chunks, |chunk, out| {
+        let y = rows::build(dout, &chunks, |chunk, out| {
             let x = &x[chunk.start * din..chunk.end * din];
             for path in &t.paths {
                 let weight = self.weight(path, class(chunk.start), w);
@@ -196,9 +195,8 @@ impl Operation for LinearOp {
         let (din, dout) = (t.input.dim(), t.output.dim());
         let mut gradients = vec![Vec::new(); inputs.len()];
         if wanted[0] {
-            let mut dx = vec![T::zero(); x.len()];
             let (chunks, class) = self.chunks();
-            rows::for_each(&mut dx, din, &chunks, |chunk, dx| {
+            let dx = rows::build(din, &chunks, |chunk, dx| {
                 let dy = &dy[chunk.start * dout..chunk.end * dout];
                 for path in &t.paths {
                     let weight = self.weight(path, class(chunk.start), w).t();

@@ -75,8 +75,7 @@ impl Operation for MixtureOp {
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (t, count, k) = (&self.tables, inputs[0].rows(), self.tables.candidates);
         let (din, dout, dw) = (t.input.dim(), t.output.dim(), inputs[1].dims[1]);
-        let mut y = vec![T::zero(); count * dout];
-        rows::for_each(&mut y, dout, &rows::chunks(std::slice::from_ref(&(0..count))), |chunk, y| {
+        let y = rows::build(dout, &rows::all(count), |chunk, y| {
             for (row, y) in chunk.zip(y.chunks_exact_mut(dout)) {
                 let (x, w) = (&inputs[0].data[row * din..][..din], &inputs[1].data[row * dw..][..dw]);
                 for (slot, from, to) in &t.components {
@@ -96,9 +95,8 @@ impl Operation for MixtureOp {
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let (t, count, k) = (&self.tables, inputs[0].rows(), self.tables.candidates);
         let (din, dout, dw) = (t.input.dim(), t.output.dim(), inputs[1].dims[1]);
-        let (mut dx, mut dweights) = (vec![T::zero(); count * din], vec![T::zero(); count * dw]);
-        let chunks = rows::chunks(std::slice::from_ref(&(0..count)));
-        rows::for_each_pair((&mut dx, din), (&mut dweights, dw), &chunks, |chunk, dx, dweights| {
+        let chunks = rows::all(count);
+        let (dx, dweights) = rows::build_pair([din, dw], &chunks, |chunk, dx, dweights| {
             for (row, (dx, dweights)) in chunk.zip(dx.chunks_exact_mut(din).zip(dweights.chunks_exact_mut(dw))) {
                 let (x, w) = (&inputs[0].data[row * din..][..din], &inputs[1].data[row * dw..][..dw]);
                 let dy = &dy[row * dout..][..dout];

@@ -343,8 +343,7 @@ impl Operation for NormOp {
             self.slots.iter().zip(s).map(make).collect()
         };
         let ready: Vec<_> = all.iter().map(ready).collect();
-        let mut y = vec![T::zero(); x.len()];
-        rows::for_each(&mut y, self.dim, &rows::chunks(&self.graphs), |chunk, y| {
+        let y = rows::build(self.dim, &rows::chunks(&self.graphs), |chunk, y| {
             let graph = self.graphs.partition_point(|g| g.end <= chunk.start);
             normalise(self, &ready[graph], chunk, x, weight, bias, y);
         });
@@ -397,8 +396,7 @@ impl Operation for NormOp {
             }
             ready.push(of_graph);
         }
-        let mut dx = vec![T::zero(); x.len()];
-        rows::for_each(&mut dx, self.dim, &rows::chunks(&self.graphs), |chunk, dx| {
+        let dx = rows::build(self.dim, &rows::chunks(&self.graphs), |chunk, dx| {
             let graph = self.graphs.partition_point(|g| g.end <= chunk.start);
             input_gradients(self, &ready[graph], chunk, x, dy, weight, dx);
         });

@@ -212,18 +212,11 @@ impl Operation for Matrices {
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (t, a, b) = (&self.tables, inputs[0].data, inputs[1].data);
-        let mut out = vec![T::zero(); 2 * t.size];
-        let (general, loops) = out.split_at_mut(t.size);
         // Terms of one block write to it alone.
-        let mut tasks = Vec::with_capacity(t.blocks.len());
-        let (mut general, mut loops) = (general, loops);
-        for (block, terms) in t.blocks.iter().zip(&t.terms_of_block) {
-            let (g, l) = (general.split_at_mut(block.len()), loops.split_at_mut(block.len()));
-            tasks.push((block.offset, terms, g.0, l.0));
-            (general, loops) = (g.1, l.1);
-        }
-        parallel::for_each(tasks, |(offset, terms, general, loops): (usize, &Vec<usize>, &mut [T], &mut [T])| {
-            add_terms(&t.terms, terms, offset, a, b, general, loops);
+        let blocks = || t.blocks.iter().zip(&t.terms_of_block);
+        let parts = [false, true].into_iter().flat_map(|loops| blocks().map(move |(b, of)| (b.len(), (b, of, loops))));
+        let out = rows::build_parts(parts.collect(), |(block, terms, loops), out| {
+            add_terms(&t.terms, terms, loops, block.offset, a, b, out);
         });
         Ok((out, vec![2, t.size]))
     }
@@ -261,24 +254,18 @@ impl Operation for Matrices {
 
 vectorised! {
     fn add_terms<T>(
-        all: &[Term], terms: &[usize], offset: usize, a: &[T], b: &[T], general: &mut [T], loops: &mut [T],
+        all: &[Term], terms: &[usize], scalar_harmonic_alone: bool, offset: usize, a: &[T], b: &[T], out: &mut [T],
     ) {
-        for term in terms.iter().map(|k| &all[*k]) {
+        for term in terms.iter().map(|k| &all[*k]).filter(|term| term.scalar_harmonic || !scalar_harmonic_alone) {
             let [rows, width] = term.shape;
             let value = T::of(term.value);
             let b = &b[term.weights[1]..][..width];
             for u in 0..rows {
                 let a = &a[term.weights[0] + u * width..][..width];
                 let place = term.place - offset + u * term.stride;
-                let general = &mut general[place..][..width];
+                let out = &mut out[place..][..width];
                 for w in 0..width {
-                    general[w] += value * a[w] * b[w];
-                }
-                if term.scalar_harmonic {
-                    let loops = &mut loops[place..][..width];
-                    for w in 0..width {
-                        loops[w] += value * a[w] * b[w];
-                    }
+                    out[w] += value * a[w] * b[w];
                 }
             }
         }
@@ -337,8 +324,7 @@ impl Operation for Product {
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (t, count) = (&self.tables, inputs[0].rows());
         let (dims, dout) = ([inputs[0].dims[1], inputs[1].dims[1]], t.output.dim());
-        let mut z = vec![T::zero(); count * dout];
-        rows::for_each(&mut z, dout, &self.chunks(count), |chunk, z| {
+        let z = rows::build(dout, &self.chunks(count), |chunk, z| {
             let matrices = self.matrices(&chunk, inputs[2].data);
             for (source, from, to, sign, block) in t.products() {
                 let (n, d) = (chunk.len(), dims[source]);
@@ -359,9 +345,7 @@ impl Operation for Product {
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let (t, count) = (&self.tables, inputs[0].rows());
         let (dims, dout) = ([inputs[0].dims[1], inputs[1].dims[1]], t.output.dim());
-        let mut dx = [0, 1].map(|s: usize| vec![T::zero(); count * dims[s]]);
-        let [dx0, dx1] = &mut dx;
-        rows::for_each_pair((dx0, dims[0]), (dx1, dims[1]), &self.chunks(count), |chunk, dx0, dx1| {
+        let (dx0, dx1) = rows::build_pair(dims, &self.chunks(count), |chunk, dx0, dx1| {
             let matrices = self.matrices(&chunk, inputs[2].data);
             let dx = [dx0, dx1];
             for (source, from, to, sign, block) in t.products().filter(|p| wanted[p.0]) {
@@ -371,7 +355,6 @@ impl Operation for Product {
                 multiply(dz, block.matrix(source, matrices).t(), &mut dx, sign, true);
             }
         });
-        let [dx0, dx1] = dx;
         let da = if wanted[2] { self.matrix_gradients(inputs, dims, dz, count) } else { Vec::new() };
         Ok(vec![dx0, dx1, da])
     }
@@ -381,36 +364,28 @@ impl Product {
     /// `x^T dz` for all blocks, cut into tasks of whole rows so that the result does not depend on the threads.
     fn matrix_gradients<T: Real>(&self, inputs: &[Array<T>], dims: [usize; 2], dz: &[T], count: usize) -> Vec<T> {
         let (t, dout) = (&self.tables, self.tables.output.dim());
-        let mut da = vec![T::zero(); 2 * t.size];
-        let mut rest = da.as_mut_slice();
-        let mut tasks = Vec::new();
+        let mut parts = Vec::new();
         for edges in [self.self_loops..count, 0..self.self_loops] {
             for block in &t.blocks {
                 for source in [0, 1] {
                     let mut row = 0;
                     while row < block.inputs[source] {
                         let n = GRADIENT_ROWS.min(block.inputs[source] - row);
-                        let (mine, others) = std::mem::take(&mut rest).split_at_mut(n * block.outputs);
-                        rest = others;
-                        tasks.push((edges.clone(), block, source, row, n, mine));
+                        parts.push((n * block.outputs, (edges.clone(), block, source, row, n)));
                         row += n;
                     }
                 }
             }
         }
-        parallel::for_each(
-            tasks,
-            |(edges, block, source, row, n, da): (Range<usize>, &Block, usize, usize, usize, &mut [T])| {
-                for (from, to, sign) in block.orders() {
-                    let d = dims[source];
-                    let column = t.sources[source].panel(from).part(block.classes[0]) + row;
-                    let x = View::rows(&inputs[source].data[edges.start * d..], [edges.len(), n], d, column);
-                    let out = t.output.panel(to).part(block.classes[1]);
-                    let dz = View::rows(&dz[edges.start * dout..], [edges.len(), block.outputs], dout, out);
-                    multiply(x.t(), dz, &mut ViewMut::rows(da, [n, block.outputs], block.outputs, 0), sign, true);
-                }
-            },
-        );
-        da
+        rows::build_parts(parts, |(edges, block, source, row, n), da| {
+            for (from, to, sign) in block.orders() {
+                let d = dims[source];
+                let column = t.sources[source].panel(from).part(block.classes[0]) + row;
+                let x = View::rows(&inputs[source].data[edges.start * d..], [edges.len(), n], d, column);
+                let out = t.output.panel(to).part(block.classes[1]);
+                let dz = View::rows(&dz[edges.start * dout..], [edges.len(), block.outputs], dout, out);
+                multiply(x.t(), dz, &mut ViewMut::rows(da, [n, block.outputs], block.outputs, 0), sign, true);
+            }
+        })
     }
 }

@@ -103,8 +103,7 @@ impl SparseMap {
 
     fn run<T: Real>(rows_of: &Rows, x: &[T], from: usize, to: usize) -> Vec<T> {
         let count = x.len() / from.max(1);
-        let mut y = vec![T::zero(); count * to];
-        rows::for_each(&mut y, to, &rows::chunks(std::slice::from_ref(&(0..count))), |chunk, out| {
+        let y = rows::build(to, &rows::all(count), |chunk, out| {
             for (row, out) in chunk.zip(out.chunks_exact_mut(to)) {
                 rows_of.product(&x[row * from..(row + 1) * from], out);
             }

@@ -1,9 +1,12 @@
 //! From a forward and a backward function over slices to a differentiable candle operation.
 
 use super::Real;
+use super::reverse::{Record, forget, remember};
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor};
-use std::sync::Arc;
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, TensorId,
+};
+use std::sync::{Arc, OnceLock};
 
 /// A contiguous tensor seen from a kernel.
 #[derive(Clone, Copy)]
@@ -32,12 +35,38 @@ pub trait Operation: Send + Sync + 'static {
     /// Gradients of the inputs for the gradient `dy` of the output `y`; `wanted[k]` tells whether anybody reads the
     /// k-th, and an unwanted one may be left empty.
     fn backward<T: Real>(&self, inputs: &[Array<T>], y: &[T], dy: &[T], wanted: &[bool]) -> Result<Vec<Vec<T>>>;
+
+    /// As [`Self::backward`] for a `dy` that nobody else needs; worth writing where it can be handed on.
+    fn backward_owned<T: Real>(
+        &self,
+        inputs: &[Array<T>],
+        y: &[T],
+        dy: Vec<T>,
+        wanted: &[bool],
+    ) -> Result<Vec<Vec<T>>> {
+        self.backward(inputs, y, &dy, wanted)
+    }
 }
 
-struct Adapter<O> {
+/// An operation with the tensors that it was applied to.
+struct Applied<O> {
     operation: O,
+    inputs: Vec<Tensor>,
     wanted: Vec<bool>,
+    /// Set once the result is known to the reverse pass.
+    output: OnceLock<TensorId>,
 }
+
+impl<O> Drop for Applied<O> {
+    fn drop(&mut self) {
+        if let Some(output) = self.output.get() {
+            forget(*output);
+        }
+    }
+}
+
+/// What candle's graph holds of it.
+struct Adapter<O>(Arc<Applied<O>>);
 
 /// Applies `operation`; gradients flow to every input that is or depends on a variable.
 ///
@@ -45,13 +74,51 @@ struct Adapter<O> {
 /// Not one to three inputs, a dtype other than f32 or f64, another device, or an error of the operation.
 pub fn apply<O: Operation>(operation: O, inputs: &[&Tensor]) -> Result<Tensor> {
     let inputs = inputs.iter().map(|t| t.contiguous()).collect::<Result<Vec<_>>>()?;
-    let wanted = inputs.iter().map(|t| t.track_op()).collect();
-    let adapter = Adapter { operation, wanted };
-    match inputs.as_slice() {
+    let wanted: Vec<bool> = inputs.iter().map(|t| t.track_op()).collect();
+    let applied = Arc::new(Applied { operation, inputs: inputs.clone(), wanted, output: OnceLock::new() });
+    let adapter = Adapter(applied.clone());
+    let output = match inputs.as_slice() {
         [a] => a.apply_op1_arc(Arc::new(Box::new(adapter))),
         [a, b] => a.apply_op2_arc(b, Arc::new(Box::new(adapter))),
         [a, b, c] => a.apply_op3_arc(b, c, Arc::new(Box::new(adapter))),
         other => candle_core::bail!("{}: {} inputs", O::NAME, other.len()),
+    }?;
+    if output.track_op() && applied.output.set(output.id()).is_ok() {
+        let record: Arc<dyn Record> = applied;
+        remember(output.id(), Arc::downgrade(&record));
+    }
+    Ok(output)
+}
+
+impl<O: Operation> Record for Applied<O> {
+    fn inputs(&self) -> &[Tensor] {
+        &self.inputs
+    }
+
+    fn gradients(&self, output: &Tensor, gradient: CpuStorage) -> Result<Vec<Option<CpuStorage>>> {
+        match gradient {
+            CpuStorage::F32(dy) => self.gradients_as::<f32>(&self.inputs.iter().collect::<Vec<_>>(), output, dy),
+            CpuStorage::F64(dy) => self.gradients_as::<f64>(&self.inputs.iter().collect::<Vec<_>>(), output, dy),
+            other => candle_core::bail!("{}: dtype f32 or f64, found {:?}", O::NAME, other.dtype()),
+        }
+    }
+}
+
+impl<O: Operation> Applied<O> {
+    fn gradients_as<T: Real>(&self, inputs: &[&Tensor], y: &Tensor, dy: Vec<T>) -> Result<Vec<Option<CpuStorage>>> {
+        let guards: Vec<_> = inputs.iter().map(|t| t.storage_and_layout()).collect();
+        let arrays = guards.iter().map(|(s, l)| view::<T>(O::NAME, cpu(O::NAME, s)?, l)).collect::<Result<Vec<_>>>()?;
+        let (ys, yl) = y.storage_and_layout();
+        let y = view::<T>(O::NAME, cpu(O::NAME, &ys)?, yl)?;
+        let gradients = self.operation.backward_owned(&arrays, y.data, dy, &self.wanted)?;
+        let wrap = |((gradient, input), wanted): ((Vec<T>, &Array<T>), &bool)| {
+            if !wanted {
+                return Ok(None);
+            }
+            check(O::NAME, "gradient", gradient.len(), input.data.len())?;
+            Ok(Some(T::to_cpu_storage_owned(gradient)))
+        };
+        gradients.into_iter().zip(&arrays).zip(&self.wanted).map(wrap).collect()
     }
 }
 
@@ -66,10 +133,12 @@ impl<O: Operation> Adapter<O> {
 
     fn forward_as<T: Real>(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         let arrays = inputs.iter().map(|(s, l)| view::<T>(O::NAME, s, l)).collect::<Result<Vec<_>>>()?;
-        let (data, dims) = self.operation.forward(&arrays)?;
+        let (data, dims) = self.0.operation.forward(&arrays)?;
+        check(O::NAME, "output", data.len(), dims.iter().product())?;
         Ok((T::to_cpu_storage_owned(data), Shape::from(dims)))
     }
 
+    /// For candle's own pass, which lends the gradient.
     fn backward(&self, inputs: &[&Tensor], y: &Tensor, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
         match y.dtype() {
             DType::F32 => self.backward_as::<f32>(inputs, y, dy),
@@ -79,17 +148,27 @@ impl<O: Operation> Adapter<O> {
 
     fn backward_as<T: Real>(&self, inputs: &[&Tensor], y: &Tensor, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let dy = dy.contiguous()?;
-        let guards: Vec<_> = inputs.iter().map(|t| t.storage_and_layout()).collect();
-        let arrays = guards.iter().map(|(s, l)| view::<T>(O::NAME, cpu(O::NAME, s)?, l)).collect::<Result<Vec<_>>>()?;
-        let ((ys, yl), (gs, gl)) = (y.storage_and_layout(), dy.storage_and_layout());
-        let y_array = view::<T>(O::NAME, cpu(O::NAME, &ys)?, yl)?;
-        let dy_array = view::<T>(O::NAME, cpu(O::NAME, &gs)?, gl)?;
-        let gradients = self.operation.backward(&arrays, y_array.data, dy_array.data, &self.wanted)?;
-        let wrap = |((gradient, input), wanted): ((Vec<T>, &&Tensor), &bool)| {
-            wanted.then(|| Tensor::from_vec(gradient, input.shape(), input.device())).transpose()
-        };
-        gradients.into_iter().zip(inputs).zip(&self.wanted).map(wrap).collect()
+        let (gs, gl) = dy.storage_and_layout();
+        let dy = view::<T>(O::NAME, cpu(O::NAME, &gs)?, gl)?.data.to_vec();
+        let wrap = |(gradient, input): (Option<CpuStorage>, &&Tensor)| gradient.map(|g| tensor(g, input)).transpose();
+        self.0.gradients_as(inputs, y, dy)?.into_iter().zip(inputs).map(wrap).collect()
     }
+}
+
+/// The elements as a tensor of the shape of `like`.
+pub(super) fn tensor(storage: CpuStorage, like: &Tensor) -> Result<Tensor> {
+    match storage {
+        CpuStorage::F32(values) => Tensor::from_vec(values, like.shape(), like.device()),
+        CpuStorage::F64(values) => Tensor::from_vec(values, like.shape(), like.device()),
+        other => candle_core::bail!("dtype f32 or f64 expected, found {:?}", other.dtype()),
+    }
+}
+
+fn check(name: &str, what: &str, found: usize, expected: usize) -> Result<()> {
+    if found != expected {
+        candle_core::bail!("{name}: {what} of {expected} elements expected, found {found}");
+    }
+    Ok(())
 }
 
 fn cpu<'a>(name: &str, storage: &'a Storage) -> Result<&'a CpuStorage> {

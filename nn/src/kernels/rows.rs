@@ -1,6 +1,7 @@
 //! Splitting the rows of a matrix over threads.
 
-use super::parallel;
+use super::{Real, parallel};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Rows a chunk may have at most: its working set then stays in the second-level cache at the usual widths.
@@ -25,37 +26,101 @@ pub fn chunks(parts: &[Range<usize>]) -> Vec<Range<usize>> {
     out
 }
 
-/// Runs `body(chunk, rows of the chunk)` over ascending, adjacent `chunks` of a matrix of `width` columns.
-pub fn for_each<T: Send>(
-    data: &mut [T],
-    width: usize,
-    chunks: &[Range<usize>],
-    body: impl Fn(Range<usize>, &mut [T]) + Sync,
-) {
-    let mut rest = data;
-    let mut tasks = Vec::with_capacity(chunks.len());
-    for chunk in chunks {
-        let (mine, others) = std::mem::take(&mut rest).split_at_mut(chunk.len() * width);
-        rest = others;
-        tasks.push((chunk.clone(), mine));
-    }
-    parallel::for_each(tasks, |(chunk, rows)| body(chunk, rows));
+/// A matrix of `width` columns, filled by `body(chunk, rows of the chunk)` over ascending, adjacent `chunks` from row 0.
+/// The rows are zero when `body` gets them.
+pub fn build<T: Real>(width: usize, chunks: &[Range<usize>], body: impl Fn(Range<usize>, &mut [T]) + Sync) -> Vec<T> {
+    build_parts(parts(width, chunks), body)
 }
 
-/// As [`for_each`] over two matrices with the same rows.
-pub fn for_each_pair<T: Send>(
-    (a, a_width): (&mut [T], usize),
-    (b, b_width): (&mut [T], usize),
+/// As [`build`] for two matrices with the same rows.
+pub fn build_pair<T: Real>(
+    [a_width, b_width]: [usize; 2],
     chunks: &[Range<usize>],
     body: impl Fn(Range<usize>, &mut [T], &mut [T]) + Sync,
-) {
-    let (mut rest_a, mut rest_b) = (a, b);
-    let mut tasks = Vec::with_capacity(chunks.len());
-    for chunk in chunks {
-        let (mine_a, others_a) = std::mem::take(&mut rest_a).split_at_mut(chunk.len() * a_width);
-        let (mine_b, others_b) = std::mem::take(&mut rest_b).split_at_mut(chunk.len() * b_width);
-        (rest_a, rest_b) = (others_a, others_b);
-        tasks.push((chunk.clone(), mine_a, mine_b));
+) -> (Vec<T>, Vec<T>) {
+    let (mut a, mut b) = (Unfilled::new(&parts(a_width, chunks)), Unfilled::new(&parts(b_width, chunks)));
+    let tasks = a.split(parts(a_width, chunks)).into_iter().zip(b.split(parts(b_width, chunks)));
+    parallel::for_each(tasks.collect(), |((chunk, a), (_, b))| body(chunk, zeroed(a), zeroed(b)));
+    (a.filled(), b.filled())
+}
+
+/// A vector of adjacent parts, each of the given length and filled by `body(description, part)`.
+///
+/// A part is zero when `body` gets it, and the thread that fills it makes it so: zeroing the whole on one thread
+/// beforehand would send all of it through that thread's caches for nothing.
+pub fn build_parts<T: Real, P: Send>(parts: Vec<(usize, P)>, body: impl Fn(P, &mut [T]) + Sync) -> Vec<T> {
+    let mut out = Unfilled::new(&parts);
+    parallel::for_each(out.split(parts), |(part, data)| body(part, zeroed(data)));
+    out.filled()
+}
+
+/// Each chunk with its number of elements.
+fn parts(width: usize, chunks: &[Range<usize>]) -> Vec<(usize, Range<usize>)> {
+    chunks.iter().map(|chunk| (chunk.len() * width, chunk.clone())).collect()
+}
+
+/// Memory whose parts will be filled by tasks.
+struct Unfilled<T> {
+    data: Vec<T>,
+    length: usize,
+}
+
+impl<T: Real> Unfilled<T> {
+    fn new<P>(parts: &[(usize, P)]) -> Self {
+        let length = parts.iter().map(|part| part.0).sum();
+        Unfilled { data: Vec::with_capacity(length), length }
     }
-    parallel::for_each(tasks, |(chunk, a, b)| body(chunk, a, b));
+
+    /// All of it, part by part.
+    fn split<P>(&mut self, parts: Vec<(usize, P)>) -> Vec<(P, &mut [MaybeUninit<T>])> {
+        let mut rest = &mut self.data.spare_capacity_mut()[..self.length];
+        let mut take = |(length, part)| {
+            let (mine, others) = std::mem::take(&mut rest).split_at_mut(length);
+            rest = others;
+            (part, mine)
+        };
+        parts.into_iter().map(&mut take).collect()
+    }
+
+    /// After every part was given to [`zeroed`].
+    fn filled(mut self) -> Vec<T> {
+        // SAFETY: the parts make up `length` elements, and each was zeroed.
+        unsafe { self.data.set_len(self.length) };
+        self.data
+    }
+}
+
+fn zeroed<T: Real>(part: &mut [MaybeUninit<T>]) -> &mut [T] {
+    part.fill(MaybeUninit::new(T::zero()));
+    // SAFETY: all elements were just written.
+    unsafe { part.assume_init_mut() }
+}
+
+/// All rows of a matrix, cut into chunks.
+pub fn all(count: usize) -> Vec<Range<usize>> {
+    chunks(std::slice::from_ref(&(0..count)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_zero_before_and_filled_after() {
+        for count in [0, 1, 129, 1000] {
+            let fill = |chunk: Range<usize>, rows: &mut [f64]| {
+                for (row, out) in chunk.zip(rows.chunks_exact_mut(3)) {
+                    out.iter_mut().enumerate().for_each(|(k, x)| *x += (3 * row + k) as f64);
+                }
+            };
+            let expected: Vec<f64> = (0..3 * count).map(|k| k as f64).collect();
+            assert_eq!(build(3, &all(count), fill), expected);
+            let (a, b) = build_pair([3, 1], &all(count), |chunk, a, b: &mut [f64]| {
+                fill(chunk.clone(), a);
+                chunk.zip(b).for_each(|(row, b)| *b -= row as f64);
+            });
+            assert_eq!(a, expected);
+            assert!(b.iter().enumerate().all(|(row, b)| *b == -(row as f64)));
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use candle_core::{Result, Tensor};
+use std::ops::Range;
 
 /// x / (1 + e^-x), element by element; f32 or f64.
 ///
@@ -11,18 +12,61 @@ pub fn silu(x: &Tensor) -> Result<Tensor> {
     apply(Silu, &[x])
 }
 
+/// `a + b`, equal shapes; f32 or f64. As an operation of ours it keeps the reverse pass ours
+/// ([`crate::kernels::backward`]).
+///
+/// # Errors
+/// Shapes or dtypes that differ.
+pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.shape() != b.shape() {
+        candle_core::bail!("add: equal shapes expected, found {:?} and {:?}", a.dims(), b.dims());
+    }
+    apply(Add, &[a, b])
+}
+
+struct Add;
+
+impl Operation for Add {
+    const NAME: &'static str = "add";
+
+    fn forward<T: Real>(&self, inputs: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
+        let (a, b) = (inputs[0].data, inputs[1].data);
+        let y = rows::build(1, &blocks(a.len()), |block, y| sum(&a[block.clone()], &b[block], y));
+        Ok((y, inputs[0].dims.to_vec()))
+    }
+
+    fn backward<T: Real>(&self, _: &[Array<T>], _: &[T], dy: &[T], wanted: &[bool]) -> Result<Vec<Vec<T>>> {
+        Ok(wanted.iter().map(|wanted| if *wanted { dy.to_vec() } else { Vec::new() }).collect())
+    }
+
+    fn backward_owned<T: Real>(&self, _: &[Array<T>], _: &[T], dy: Vec<T>, wanted: &[bool]) -> Result<Vec<Vec<T>>> {
+        let first = if wanted[0] && wanted[1] { dy.clone() } else { Vec::new() };
+        Ok(if wanted[1] { vec![first, dy] } else { vec![dy, first] })
+    }
+}
+
+vectorised! {
+    fn sum<T>(a: &[T], b: &[T], y: &mut [T]) {
+        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+            *y = *a + *b;
+        }
+    }
+}
+
 struct Silu;
 
 const BLOCK: usize = 4096;
+
+fn blocks(length: usize) -> Vec<Range<usize>> {
+    (0..length).step_by(BLOCK).map(|start| start..(start + BLOCK).min(length)).collect()
+}
 
 impl Operation for Silu {
     const NAME: &'static str = "silu";
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
         let x = inputs[0].data;
-        let mut y = vec![T::zero(); x.len()];
-        let blocks: Vec<_> = (0..x.len()).step_by(BLOCK).map(|s| s..(s + BLOCK).min(x.len())).collect();
-        rows::for_each(&mut y, 1, &blocks, |block, y| {
+        let y = rows::build(1, &blocks(x.len()), |block, y| {
             silu_values(&x[block], y);
         });
         Ok((y, inputs[0].dims.to_vec()))
@@ -30,9 +74,7 @@ impl Operation for Silu {
 
     fn backward<T: Real>(&self, inputs: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
         let x = inputs[0].data;
-        let mut dx = vec![T::zero(); x.len()];
-        let blocks: Vec<_> = (0..x.len()).step_by(BLOCK).map(|s| s..(s + BLOCK).min(x.len())).collect();
-        rows::for_each(&mut dx, 1, &blocks, |block, dx| {
+        let dx = rows::build(1, &blocks(x.len()), |block, dx| {
             silu_gradients(&x[block.clone()], &dy[block], dx);
         });
         Ok(vec![dx])

@@ -66,8 +66,7 @@ impl Operation for DenseOp {
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let [x, w, b] = [inputs[0].data, inputs[1].data, inputs[2].data];
         let (count, [outputs, ins]) = (inputs[0].rows(), [inputs[1].dims[0], inputs[1].dims[1]]);
-        let mut y = vec![T::zero(); count * outputs];
-        rows::for_each(&mut y, outputs, &rows::chunks(std::slice::from_ref(&(0..count))), |chunk, y| {
+        let y = rows::build(outputs, &rows::all(count), |chunk, y| {
             y.chunks_exact_mut(outputs).for_each(|y| y.copy_from_slice(b));
             let x = View::rows(&x[chunk.start * ins..], [chunk.len(), ins], ins, 0);
             let w = View::rows(w, [outputs, ins], ins, 0).t();
@@ -85,18 +84,14 @@ impl Operation for DenseOp {
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let [x, w] = [inputs[0].data, inputs[1].data];
         let (count, [outputs, ins]) = (inputs[0].rows(), [inputs[1].dims[0], inputs[1].dims[1]]);
-        let mut dx = Vec::new();
-        if wanted[0] {
-            dx = vec![T::zero(); count * ins];
-            rows::for_each(&mut dx, ins, &rows::chunks(std::slice::from_ref(&(0..count))), |chunk, dx| {
-                let dy = View::rows(&dy[chunk.start * outputs..], [chunk.len(), outputs], outputs, 0);
-                let w = View::rows(w, [outputs, ins], ins, 0);
-                multiply(dy, w, &mut ViewMut::rows(dx, [chunk.len(), ins], ins, 0), 1.0, false);
-            });
-        }
-        let mut dw = vec![T::zero(); w.len()];
+        let chunks = if wanted[0] { rows::all(count) } else { Vec::new() };
+        let dx = rows::build(ins, &chunks, |chunk, dx| {
+            let dy = View::rows(&dy[chunk.start * outputs..], [chunk.len(), outputs], outputs, 0);
+            let w = View::rows(w, [outputs, ins], ins, 0);
+            multiply(dy, w, &mut ViewMut::rows(dx, [chunk.len(), ins], ins, 0), 1.0, false);
+        });
         let tasks: Vec<_> = (0..outputs).step_by(GRADIENT_ROWS).map(|s| s..(s + GRADIENT_ROWS).min(outputs)).collect();
-        rows::for_each(&mut dw, ins, &tasks, |range, dw| {
+        let dw = rows::build(ins, &tasks, |range, dw| {
             let dy = View::rows(dy, [count, range.len()], outputs, range.start).t();
             let x = View::rows(x, [count, ins], ins, 0);
             multiply(dy, x, &mut ViewMut::rows(dw, [range.len(), ins], ins, 0), 1.0, false);

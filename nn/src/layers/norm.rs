@@ -48,8 +48,7 @@ impl Operation for Norm {
 
     fn forward<T: Real>(&self, x: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (count, d) = (x[0].dims[0], x[0].dims[1]);
-        let mut y = vec![T::zero(); count * d];
-        rows::for_each(&mut y, d, &rows::chunks(std::slice::from_ref(&(0..count))), |chunk, y| {
+        let y = rows::build(d, &rows::all(count), |chunk, y| {
             norm_rows(&x[0].data[chunk.start * d..chunk.end * d], x[1].data, x[2].data, y);
         });
         Ok((y, x[0].dims.to_vec()))

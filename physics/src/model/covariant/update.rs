@@ -10,6 +10,7 @@ use tesseral_nn::equivariant::irreps::{Convention, Irreps};
 use tesseral_nn::equivariant::layout::Layout;
 use tesseral_nn::equivariant::linear::Linear;
 use tesseral_nn::equivariant::norm::{LayerNorm, NormOptions};
+use tesseral_nn::layers::activation::add;
 
 /// What both updates are made from.
 pub struct UpdateOptions<'a> {
@@ -56,13 +57,13 @@ impl Tail {
         old: &Tensor,
         classes: &std::sync::Arc<[tesseral_nn::equivariant::linear::Segment]>,
     ) -> Result<Tensor> {
-        Ok((self.post.forward_plain(message)? + self.self_connection.forward(old, classes)?)?)
+        Ok(add(&self.post.forward_plain(message)?, &self.self_connection.forward(old, classes)?)?)
     }
 
     fn skip(&self, new: Tensor, old: &Tensor) -> Result<Tensor> {
         Ok(match &self.skip {
-            Some(linear) => (new + linear.forward_plain(old)?)?,
-            None => (new + old)?,
+            Some(linear) => add(&new, &linear.forward_plain(old)?)?,
+            None => add(&new, old)?,
         })
     }
 }

@@ -1,0 +1,159 @@
+//! The reverse pass over graphs of our own operations.
+//!
+//! candle's `backward` starts every gradient as zeros and adds to it. Most tensors are read once, so that costs two
+//! passes over the memory of all activations; here the first gradient moves in, later ones are added in place.
+
+use super::operation::tensor;
+use super::{Real, parallel, vectorised};
+use candle_core::backprop::GradStore;
+use candle_core::{CpuStorage, Result, Tensor, TensorId};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+/// An operation that was applied: what it read, and how gradients pass through it.
+pub(super) trait Record: Send + Sync {
+    /// The tensors that it read.
+    fn inputs(&self) -> &[Tensor];
+    /// Gradients of the inputs that want one.
+    fn gradients(&self, output: &Tensor, gradient: CpuStorage) -> Result<Vec<Option<CpuStorage>>>;
+}
+
+/// Results of operations that gradients pass through, as long as they live.
+static RECORDS: LazyLock<Mutex<HashMap<TensorId, Weak<dyn Record>>>> = LazyLock::new(Mutex::default);
+
+fn records() -> MutexGuard<'static, HashMap<TensorId, Weak<dyn Record>>> {
+    RECORDS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn remember(output: TensorId, record: Weak<dyn Record>) {
+    records().insert(output, record);
+}
+
+pub(super) fn forget(output: TensorId) {
+    records().remove(&output);
+}
+
+/// Gradients of `loss` with respect to every variable that it depends on: those of `loss.backward()`, in less time
+/// where the whole graph is made of our operations. A graph with any other operation in it goes through candle.
+///
+/// # Errors
+/// Those of the operations.
+pub fn backward(loss: &Tensor) -> Result<GradStore> {
+    let nodes = loss.sorted_nodes();
+    let own: Option<Vec<_>> = with_records(&nodes).map(|(node, record)| Some((node, record?))).collect();
+    match own {
+        Some(own) => reverse(loss, &own, &nodes),
+        None => loss.backward(),
+    }
+}
+
+/// Operations behind `loss` that are not ours, and so keep [`backward`] from its own pass.
+pub fn foreign_operations(loss: &Tensor) -> usize {
+    with_records(&loss.sorted_nodes()).filter(|(_, record)| record.is_none()).count()
+}
+
+/// The results of operations among `nodes`, with the operation where it is ours.
+fn with_records<'a>(nodes: &[&'a Tensor]) -> impl Iterator<Item = (&'a Tensor, Option<Arc<dyn Record>>)> {
+    let records = records();
+    let inner = nodes.iter().filter(|node| !node.is_variable());
+    let found: Vec<_> = inner.map(|node| (*node, records.get(&node.id()).and_then(Weak::upgrade))).collect();
+    found.into_iter()
+}
+
+fn reverse(loss: &Tensor, inner: &[(&Tensor, Arc<dyn Record>)], nodes: &[&Tensor]) -> Result<GradStore> {
+    let mut gradients: HashMap<TensorId, CpuStorage> = HashMap::new();
+    let one = |n| match loss.dtype() {
+        candle_core::DType::F32 => CpuStorage::F32(vec![1.0; n]),
+        _ => CpuStorage::F64(vec![1.0; n]),
+    };
+    gradients.insert(loss.id(), one(loss.elem_count()));
+    for (node, record) in inner {
+        let Some(gradient) = gradients.remove(&node.id()) else { continue };
+        for (input, gradient) in record.inputs().iter().zip(record.gradients(node, gradient)?) {
+            let Some(gradient) = gradient else { continue };
+            match gradients.get_mut(&input.id()) {
+                Some(sum) => add_to(sum, &gradient)?,
+                None => drop(gradients.insert(input.id(), gradient)),
+            }
+        }
+    }
+    let mut store = GradStore::default();
+    for variable in nodes.iter().filter(|node| node.is_variable()) {
+        if let Some(gradient) = gradients.remove(&variable.id()) {
+            store.insert(variable, tensor(gradient, variable)?);
+        }
+    }
+    Ok(store)
+}
+
+fn add_to(sum: &mut CpuStorage, other: &CpuStorage) -> Result<()> {
+    match (sum, other) {
+        (CpuStorage::F32(sum), CpuStorage::F32(other)) => add_in_blocks(sum, other),
+        (CpuStorage::F64(sum), CpuStorage::F64(other)) => add_in_blocks(sum, other),
+        _ => candle_core::bail!("gradient: equal dtypes expected"),
+    }
+    Ok(())
+}
+
+/// Elements that one task adds.
+const BLOCK: usize = 1 << 15;
+
+fn add_in_blocks<T: Real>(sum: &mut [T], other: &[T]) {
+    parallel::for_each(sum.chunks_mut(BLOCK).zip(other.chunks(BLOCK)).collect(), |(sum, other)| add(sum, other));
+}
+
+vectorised! {
+    fn add<T>(sum: &mut [T], other: &[T]) {
+        for (sum, other) in sum.iter_mut().zip(other) {
+            *sum += *other;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{Array, Operation, apply};
+    use candle_core::{Device, Var};
+
+    /// a b + b, read twice below so that gradients meet.
+    struct Product;
+
+    impl Operation for Product {
+        const NAME: &'static str = "test";
+        fn forward<T: Real>(&self, x: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
+            Ok((x[0].data.iter().zip(x[1].data).map(|(a, b)| *a * *b + *b).collect(), x[0].dims.to_vec()))
+        }
+        fn backward<T: Real>(&self, x: &[Array<T>], _: &[T], dy: &[T], wanted: &[bool]) -> Result<Vec<Vec<T>>> {
+            let all = |f: &dyn Fn(usize) -> T| (0..dy.len()).map(|k| f(k) * dy[k]).collect();
+            let second = if wanted[1] { all(&|k| x[0].data[k] + T::one()) } else { Vec::new() };
+            Ok(vec![all(&|k| x[1].data[k]), second])
+        }
+    }
+
+    #[test]
+    fn equals_the_backward_of_candle() -> Result<()> {
+        let variable = |v: &[f64]| Var::new(v, &Device::Cpu);
+        let (a, b, unused) = (variable(&[1.5])?, variable(&[-0.7])?, variable(&[1.0])?);
+        let constant = Tensor::new(&[3.0], &Device::Cpu)?;
+        let before = records().len();
+        let y = apply(Product, &[&a, &b])?;
+        let z = apply(Product, &[&y, &constant])?;
+        let loss = apply(Product, &[&apply(Product, &[&z, &y])?, &a])?;
+        assert_eq!(foreign_operations(&loss), 0);
+        let (ours, candles) = (backward(&loss)?, loss.backward()?);
+        for x in [&a, &b] {
+            let [x, y] = [&ours, &candles].map(|g| g.get(x).unwrap().to_vec1::<f64>().unwrap());
+            assert_eq!(x, y);
+        }
+        assert!(ours.get(&unused).is_none());
+        // A foreign operation in the graph: candle's pass takes over.
+        let mixed = (&loss * 2.0)?;
+        assert_eq!(foreign_operations(&mixed), 1);
+        let twice = backward(&mixed)?.get(&a).unwrap().to_vec1::<f64>()?;
+        assert_eq!(twice[0], 2.0 * ours.get(&a).unwrap().to_vec1::<f64>()?[0]);
+        drop((y, z, loss, mixed));
+        assert!(records().len() <= before, "records outlive their tensors");
+        Ok(())
+    }
+}
