@@ -206,6 +206,9 @@ fn predictions_are_hermitian_and_read_back() {
     ] {
         assert!(run.join(file).exists(), "{file}");
     }
+    let about: Value = serde_json::from_str(&std::fs::read_to_string(run.join("run.json")).unwrap()).unwrap();
+    let time = |key: &str| about[key].as_str().unwrap_or_else(|| panic!("{key}: {about}")).to_owned();
+    assert!(time("start") <= time("end") && time("start").ends_with('Z'), "{about}");
     // A run is not overwritten.
     failure(tesseral().args(["physics", "train"]).arg(small_config(folder.path())).arg("--out").arg(&run), 1);
 

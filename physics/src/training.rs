@@ -17,10 +17,11 @@ use candle_core::Tensor;
 use nalgebra::{Matrix3, Quaternion, UnitQuaternion};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
 use tesseral_datasets::deeph::{self, ReadOptions};
 use tesseral_datasets::split::Split;
 use tesseral_nn::Parameters;
@@ -164,14 +165,18 @@ pub fn train(
     std::fs::create_dir_all(run).map_err(|source| Error::Io { path: run.into(), source })?;
     let text = config.to_toml()?;
     files::write_atomic(&run.join("config.toml"), text.as_bytes())?;
-    let about = json!({
+    let started = if resume { start_of(&description) } else { None };
+    let mut about = json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "start": started.unwrap_or_else(now),
+        "end": null,
         "basis": model.basis_description(),
         "parameters": model.parameters.count(),
         "arguments": std::env::args().collect::<Vec<_>>(),
         "train": paths.train, "validate": paths.validate, "test": paths.test,
     });
-    files::write_atomic(&description, format!("{about:#}\n").as_bytes())?;
+    let describe = |about: &Value| files::write_atomic(&description, format!("{about:#}\n").as_bytes());
+    describe(&about)?;
 
     let structures = [sets[0].len(), sets[1].len()];
     let mut report = TrainingReport { run: run.into(), structures, stages: Vec::new() };
@@ -190,7 +195,20 @@ pub fn train(
         }
         Stages::Both => report.stages.push(stages.refine(&mut model, &sets)?),
     }
+    about["end"] = now().into();
+    describe(&about)?;
     Ok(report)
+}
+
+/// The present time, UTC, RFC 3339.
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
+/// When the run that `description` tells of was started.
+fn start_of(description: &Path) -> Option<String> {
+    let known: Value = serde_json::from_str(&std::fs::read_to_string(description).ok()?).ok()?;
+    known["start"].as_str().map(str::to_owned)
 }
 
 /// What the stages of a run share.
