@@ -119,13 +119,6 @@ pub(crate) struct Pictures {
     pub(crate) formats: Vec<Format>,
 }
 
-impl Pictures {
-    /// The files of the picture `stem` (no extension) to draw.
-    pub(crate) fn files(&self, stem: &Path) -> impl Iterator<Item = PathBuf> {
-        self.formats.iter().map(|format| format.file(stem)).collect::<Vec<_>>().into_iter()
-    }
-}
-
 /// Parses `a,b,c`.
 pub(crate) fn three_numbers(text: &str) -> Result<[f64; 3], String> {
     let numbers: Vec<f64> =

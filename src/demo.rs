@@ -8,18 +8,18 @@ use std::time::Instant;
 
 use crate::datasets::deeph;
 use crate::nn::optim::{ScheduleKind, ScheduleUnit};
-use crate::nn::train::{Observer, TrainConfig};
+use crate::nn::train::{Observer, Silent, TrainConfig};
 use crate::physics::config::{Config, Stages};
 use crate::physics::evaluation::{StageErrors, evaluate};
 use crate::physics::model::Model;
 use crate::physics::model::hybrid::{CONTINUED, STAGES};
 use crate::physics::prediction::predict;
-use crate::physics::structure::KPath;
 use crate::physics::training::{self, TrainingReport};
 use crate::physics::{Error, Result};
 use crate::plot;
 use crate::report;
-use crate::spectrum::Spectrum;
+use crate::spectrum::{BandOptions, Filling, Level, Measure, MeshChoice, PathChoice, Sources, Spectrum};
+use crate::survey::outputs::write_bands;
 
 /// Minutes of training by default: the whole demo then ends within 10 on two cores.
 pub const MINUTES: f64 = 7.5;
@@ -264,14 +264,20 @@ fn stage(stages: &[StageErrors], index: usize) -> Result<&StageErrors> {
 fn band_error(model: &Model, folder: &Path, out: Option<&Path>) -> Result<f64> {
     let record = deeph::read(folder, &deeph::ReadOptions::default())?;
     let prediction = ("prediction".to_owned(), predict(model, &record)?);
-    let spectrum = Spectrum::new(record, None)?;
-    let points = if out.is_some() { 120 } else { 40 };
-    let path = KPath::two_dimensional(&spectrum.crystal.lattice, points);
-    let bands = spectrum.bands(&path, "DFT", &[prediction], Some(OVERLAP_THRESHOLD))?;
+    let spectrum = Spectrum::new(record, vec![prediction], Some(OVERLAP_THRESHOLD))?;
+    let options = BandOptions {
+        sources: Sources::default(),
+        path: PathChoice::Crystal,
+        points: if out.is_some() { 120 } else { 40 },
+        level: Level::Info,
+        mesh: MeshChoice { divisions: None, spacing: 0.1 },
+        filling: Filling::default(),
+    };
+    let bands = options.of(&spectrum, &mut Silent)?;
     if let Some(out) = out {
         let folder = out.join("bands");
         report::create_folder(&folder)?;
-        plot::bands::write_numbers(&folder, &bands)?;
+        write_bands(&bands, &folder)?;
         plot::bands::draw(&folder.join("bands.svg"), &bands, [-8.0, 6.0])?;
     }
     bands.comparisons.first().map(|c| c.band_mae_mev).ok_or_else(|| Error::Structure {

@@ -15,7 +15,8 @@
 //! # Ok::<(), tesseral::physics::Error>(())
 //! ```
 //!
-//! Modules, each using only those above it: [`data`], [`spectrum`], [`plot`], [`report`], [`compare`], [`demo`].
+//! Modules, each using only those above it: [`data`], [`spectrum`], [`plot`], [`report`], [`compare`], [`batch`],
+//! [`survey`], [`merge`], [`demo`].
 
 #![forbid(unsafe_code)]
 
@@ -24,12 +25,15 @@ pub use tesseral_lm as lm;
 pub use tesseral_nn as nn;
 pub use tesseral_physics as physics;
 
+pub mod batch;
 pub mod compare;
 pub mod data;
 pub mod demo;
+pub mod merge;
 pub mod plot;
 pub mod report;
 pub mod spectrum;
+pub mod survey;
 
 /// The names that most programs need.
 pub mod prelude {

@@ -1,11 +1,12 @@
 //! Pictures as SVG, drawn with plotters, and as PNG made from it; whoever draws one writes the numbers beside it.
 //!
-//! Modules: [`png`], [`curve`] (training), [`parity`] (predicted against reference), [`bands`],
+//! Modules: [`png`], [`curve`] (training), [`parity`] (predicted against reference), [`bands`], [`dos`],
 //! [`heatmap`] and [`distance`] (errors of H by orbital and by length).
 
 pub mod bands;
 pub mod curve;
 pub mod distance;
+pub mod dos;
 pub mod heatmap;
 pub mod parity;
 pub mod png;

@@ -18,10 +18,7 @@ use crate::physics::training::TrainingReport;
 use crate::physics::{Error, Result, prediction};
 use crate::plot::curve::{self, Curve};
 use crate::plot::parity::{self, Parity};
-use crate::spectrum::{Bands, Eigenvalues};
-
-/// Name of the file of a prediction.
-pub const PREDICTION: &str = "hamiltonian_pred.h5";
+use crate::spectrum::system::PREDICTION;
 
 /// Creates a folder and its parents.
 ///
@@ -206,29 +203,4 @@ pub fn evaluation_table(report: &EvaluationReport) -> String {
         );
     }
     text + &format!("{} structures", report.structures)
-}
-
-/// What the bands span, and how far predictions are from the first.
-pub fn bands_table(bands: &Bands) -> String {
-    let mut text = format!("{}: {} points\n", bands.structure, bands.bands.first().map_or(0, |b| b.k.len()));
-    for (name, c) in bands.names.iter().skip(1).zip(&bands.comparisons) {
-        text += &format!(
-            "{name}: mean {:.3} meV, largest {:.3} meV ({} occupied, {} empty bands, aligned)\n",
-            c.band_mae_mev, c.band_max_mev, c.occupied, c.empty
-        );
-    }
-    text
-}
-
-/// A block a k point.
-pub fn eigenvalue_table(found: &Eigenvalues) -> String {
-    let mut text = String::new();
-    for ((k, values), smallest) in found.k.iter().zip(&found.eigenvalues_ev).zip(&found.min_overlap_eigenvalue) {
-        text += &format!("k = {} {} {}, smallest eigenvalue of S {smallest:.3e}\n", k[0], k[1], k[2]);
-        for line in values.chunks(8) {
-            text += &line.iter().map(|e| format!("{e:>13.6}")).collect::<String>();
-            text.push('\n');
-        }
-    }
-    text
 }

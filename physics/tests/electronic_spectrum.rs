@@ -108,7 +108,7 @@ fn random_pairs_are_solved_to_rounding() {
         for complex in [false, true] {
             for conditioning in [Conditioning::Strict, Conditioning::Project { threshold: 1e-6 }] {
                 let (h, s) = (random_hermitian(n, complex, &mut rng), random_positive(n, complex, &mut rng));
-                let options = Options { vectors: true, overlap_spectrum: true, conditioning };
+                let options = Options { vectors: true, overlap_spectrum: true, conditioning, ..Options::default() };
                 let solution = &solve_dense(vec![h.clone()], s.clone(), [0.0; 3], options, Par::Seq).unwrap()[0];
                 let c = solution.vectors.as_ref().unwrap();
                 let residual = &h * c - &s * c * energies(&solution.values);

@@ -1,19 +1,21 @@
-//! `tesseral physics train | evaluate | predict | compare | bands | eigenvalues | fermi | bench`: a file a verb.
+//! `tesseral physics train | evaluate | predict | compare | bands | dos | eigenvalues | fermi | merge | bench`: a file a
+//! verb.
 
 mod bands;
 mod bench;
 mod compare;
+mod dos;
 mod eigenvalues;
 mod evaluate;
 mod fermi;
+mod merge;
+mod options;
 mod predict;
 mod train;
 
 use anyhow::Result;
 use clap::Subcommand;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tesseral::spectrum::{self, Spectrum};
 
 use super::Common;
 
@@ -29,10 +31,14 @@ pub(crate) enum Verb {
     Predict(predict::Predict),
     /// Bands along a path through the zone, of the folder's H and of others over the same overlap
     Bands(bands::Bands),
+    /// Density of states, of the folder's H and of others over the same overlap
+    Dos(dos::Dos),
     /// Eigenvalues at given k
     Eigenvalues(eigenvalues::Eigenvalues),
-    /// Fermi level and gap by counting states on a mesh
+    /// Fermi level and gap on a mesh
     Fermi(fermi::Fermi),
+    /// Put the parts of runs with --shard together
+    Merge(merge::Merge),
     /// Speed and memory of stage 1 on one structure
     Bench(bench::Bench),
 }
@@ -48,15 +54,12 @@ impl Verb {
             Verb::Compare(verb) => verb.run(common),
             Verb::Predict(verb) => verb.run(common),
             Verb::Bands(verb) => verb.run(common),
+            Verb::Dos(verb) => verb.run(common),
             Verb::Eigenvalues(verb) => verb.run(common),
             Verb::Fermi(verb) => verb.run(common),
+            Verb::Merge(verb) => verb.run(common),
             Verb::Bench(verb) => verb.run(common),
         }?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn open(folder: &Path, hamiltonian: &Option<PathBuf>, threshold: &Option<f64>) -> Result<Spectrum> {
-    let options = spectrum::Options { hamiltonian: hamiltonian.clone(), overlap_threshold: *threshold };
-    Ok(Spectrum::read(folder, &options)?)
 }

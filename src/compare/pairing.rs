@@ -9,7 +9,7 @@ use crate::datasets::error::{Error as DataError, Rule};
 use crate::datasets::poscar::Poscar;
 use crate::physics::comparison::Case;
 use crate::physics::{Error, Result};
-use crate::report::PREDICTION;
+use crate::spectrum::system::PREDICTION;
 
 /// How deep predictions may lie below a root, as structures do.
 const MAX_DEPTH: usize = 6;

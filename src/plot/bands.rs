@@ -2,32 +2,14 @@
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use std::io::Write;
 use std::path::Path;
 
 use super::{COLOURS, FONT, save, tick};
-use crate::datasets::files;
 use crate::physics::{Error, Result};
 use crate::spectrum::Bands;
 
-/// Writes `bands.json` and one `bands-NAME.csv` for each Hamiltonian into `folder`.
-///
-/// # Errors
-/// A folder that cannot be written.
-pub fn write_numbers(folder: &Path, bands: &Bands) -> Result<()> {
-    let json = serde_json::to_string_pretty(bands)
-        .map_err(|e| Error::Io { path: folder.join("bands.json"), source: std::io::Error::other(e) })?;
-    files::write_atomic(&folder.join("bands.json"), |w| writeln!(w, "{json}"))?;
-    for (name, structure) in bands.names.iter().zip(&bands.bands) {
-        let name: String = name.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '-' }).collect();
-        let table = structure.to_csv();
-        files::write_atomic(&folder.join(format!("bands-{name}.csv")), |w| w.write_all(table.as_bytes()))?;
-    }
-    Ok(())
-}
-
 /// Draws all bands in `window` (eV, from the Fermi level or, where none is known, from the highest occupied band).
-/// Predictions are shifted as in their comparison. `path` is the SVG.
+/// Predictions are shifted as in their comparison. `path` is the SVG or PNG.
 ///
 /// # Errors
 /// No bands, a folder that cannot be written.

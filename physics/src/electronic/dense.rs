@@ -41,6 +41,9 @@ pub struct Options {
     pub overlap_spectrum: bool,
     /// Nearly singular overlaps.
     pub conditioning: Conditioning,
+    /// How many points there are in all, where the call has some of them; the last bits of an eigenvalue depend on how
+    /// threads share the work, so parts of a list are solved as the whole list would be.
+    pub points_in_all: Option<usize>,
 }
 
 /// The spectrum at one k.
@@ -78,7 +81,7 @@ pub fn solve(
         let dense = hamiltonians.iter().map(|h| h.at(*k)).collect();
         solve_dense(dense, overlap.at(*k), *k, options, par)
     };
-    let by_point: Vec<Vec<Solution>> = if points.len() < rayon::current_num_threads() {
+    let by_point: Vec<Vec<Solution>> = if options.points_in_all.unwrap_or(points.len()) < rayon::current_num_threads() {
         points.iter().map(|k| at(k, Par::rayon(0))).collect::<Result<_>>()?
     } else {
         points.par_iter().map(|k| at(k, Par::Seq)).collect::<Result<_>>()?

@@ -3,47 +3,68 @@
 use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;
-use tesseral::{plot, report, spectrum};
+use tesseral::spectrum::{BandOptions, PathChoice, Sources};
+use tesseral::survey::outputs::BandsVerb;
 
+use super::options::{Sharded, States, Zero, absolute, answer};
 use crate::cli::{Common, Pictures, window};
 
 #[derive(Args)]
 pub(crate) struct Bands {
-    /// A structure folder
-    structure: PathBuf,
-    /// Another Hamiltonian of the structure, such as hamiltonian_pred.h5; may be repeated
+    /// Structures, or folders of them
+    #[arg(required = true)]
+    structures: Vec<PathBuf>,
+    /// Another Hamiltonian, such as hamiltonian_pred.h5, or a folder of predictions; may be repeated
     #[arg(long)]
     hamiltonian: Vec<PathBuf>,
     /// For these: leave out eigenvectors of the overlap below this eigenvalue (against ghost bands, try 0.005)
     #[arg(long)]
     overlap_threshold: Option<f64>,
-    /// Write bands.svg, bands.json and tables here
+    /// Write bands.json, tables, band.h5 and pictures here
     #[arg(long)]
     out: Option<PathBuf>,
-    /// A K_PATH file; by default the folder's, else the usual path of a layer
+    /// A K_PATH file, a band_config.json, or auto (from the crystal); by default the folder's K_PATH, else auto
     #[arg(long)]
     path: Option<PathBuf>,
-    /// Points of the usual path
+    /// Points of a path from the crystal
     #[arg(long, default_value_t = 120)]
     points: usize,
     /// Energies of the picture, eV from the Fermi level
     #[arg(long, value_parser = window, default_value = "-8,6", allow_hyphen_values = true)]
     window: [f64; 2],
     #[command(flatten)]
+    zero: Zero,
+    #[command(flatten)]
+    states: States,
+    #[command(flatten)]
     pictures: Pictures,
+    #[command(flatten)]
+    sharded: Sharded,
 }
 
 impl Bands {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
-        let path = self.path.as_deref();
-        let bands = spectrum::bands_of(&self.structure, &self.hamiltonian, self.overlap_threshold, path, self.points)?;
-        if let Some(out) = &self.out {
-            report::create_folder(out)?;
-            plot::bands::write_numbers(out, &bands)?;
-            for file in self.pictures.files(&out.join("bands")) {
-                plot::bands::draw(&file, &bands, self.window)?;
-            }
-        }
-        common.print(&bands, || report::bands_table(&bands))
+        let path = match &self.path {
+            None => PathChoice::Folder,
+            Some(path) if path.as_os_str() == "auto" => PathChoice::Crystal,
+            Some(path) => PathChoice::File(std::path::absolute(path)?),
+        };
+        let sources = Sources {
+            hamiltonians: absolute(&self.hamiltonian)?,
+            replace: false,
+            overlap_threshold: self.overlap_threshold,
+        };
+        let options = BandOptions {
+            sources,
+            path,
+            points: self.points,
+            level: self.zero.level()?,
+            mesh: self.states.mesh(),
+            filling: self.states.filling(),
+        };
+        let structures = absolute(&self.structures)?;
+        let formats = self.pictures.formats.clone();
+        let verb = BandsVerb { structures, options, window: self.window, formats };
+        answer(&verb, self.out.as_deref(), &self.sharded, common)
     }
 }

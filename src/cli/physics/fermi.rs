@@ -3,33 +3,44 @@
 use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;
+use tesseral::spectrum::{FermiOptions, Sources};
+use tesseral::survey::outputs::FermiVerb;
 
+use super::options::{MethodName, Sharded, Smeared, States, absolute, answer};
 use crate::cli::Common;
 
 #[derive(Args)]
 pub(crate) struct Fermi {
-    /// A structure folder
-    structure: PathBuf,
-    /// Another Hamiltonian in place of the folder's
+    /// Structures, or folders of them
+    #[arg(required = true)]
+    structures: Vec<PathBuf>,
+    /// Another Hamiltonian in place of the folder's, or a folder of predictions
     #[arg(long)]
     hamiltonian: Option<PathBuf>,
-    /// Distance of mesh points, inverse angstrom (2 pi included)
-    #[arg(long, default_value_t = 0.1)]
-    spacing: f64,
-    /// Electrons in the cell, if info.json does not say
-    #[arg(long)]
-    electrons: Option<f64>,
     /// Leave out eigenvectors of the overlap below this eigenvalue
     #[arg(long)]
     overlap_threshold: Option<f64>,
+    /// How it is found
+    #[arg(long, value_enum, default_value = "counting")]
+    method: MethodName,
+    #[command(flatten)]
+    smeared: Smeared,
+    #[command(flatten)]
+    states: States,
+    /// Write fermi.json and a table here
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    sharded: Sharded,
 }
 
 impl Fermi {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
-        let spectrum = super::open(&self.structure, &self.hamiltonian, &self.overlap_threshold)?;
-        let found = spectrum.fermi(self.spacing, self.electrons)?;
-        common.print(&found, || {
-            format!("Fermi level {:.6} eV, gap {:.6} eV, {} electrons", found.fermi_ev, found.gap_ev, found.electrons)
-        })
+        let hamiltonians = absolute(self.hamiltonian.as_slice())?;
+        let sources = Sources { hamiltonians, replace: true, overlap_threshold: self.overlap_threshold };
+        let method = self.smeared.method(self.method);
+        let options = FermiOptions { sources, mesh: self.states.mesh(), filling: self.states.filling(), method };
+        let verb = FermiVerb { structures: absolute(&self.structures)?, options };
+        answer(&verb, self.out.as_deref(), &self.sharded, common)
     }
 }

@@ -1,0 +1,20 @@
+//! `tesseral physics merge`.
+
+use anyhow::Result;
+use clap::Args;
+use std::path::PathBuf;
+
+use crate::cli::Common;
+
+#[derive(Args)]
+pub(crate) struct Merge {
+    /// The --out folder of the shards; the files of the verb are written there too
+    out: PathBuf,
+}
+
+impl Merge {
+    pub(crate) fn run(&self, common: &Common) -> Result<()> {
+        let answer = tesseral::merge::merge(&self.out)?;
+        common.print(&answer.value, || answer.text)
+    }
+}

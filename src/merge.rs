@@ -1,0 +1,27 @@
+//! Putting the parts of a sharded run together: `physics merge`.
+
+use std::path::Path;
+
+use crate::batch::Parts;
+use crate::physics::{Error, Result};
+use crate::survey::outputs::{BandsVerb, DosVerb, EigenvaluesVerb, FermiVerb};
+use crate::survey::{self, Answer, Verb};
+
+/// Merges the parts under `out`, whatever verb they are of, and writes there what it would have written at once.
+///
+/// # Errors
+/// No parts, parts that are missing, of different options or of inputs that have changed; those of the verb.
+pub fn merge(out: &Path) -> Result<Answer> {
+    let parts = Parts::open(out)?;
+    match parts.description.verb.as_str() {
+        BandsVerb::NAME => survey::merge::<BandsVerb>(&parts, out),
+        DosVerb::NAME => survey::merge::<DosVerb>(&parts, out),
+        FermiVerb::NAME => survey::merge::<FermiVerb>(&parts, out),
+        EigenvaluesVerb::NAME => survey::merge::<EigenvaluesVerb>(&parts, out),
+        other => Err(Error::Mismatch {
+            what: "parts".into(),
+            expected: "those of a verb of this version".into(),
+            found: other.into(),
+        }),
+    }
+}
