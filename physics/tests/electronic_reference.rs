@@ -11,7 +11,8 @@ use nalgebra::{Rotation3, Vector3};
 use tesseral_datasets::deeph::matrix::Entries;
 use tesseral_datasets::deeph::{ReadOptions, Record, read, unified};
 use tesseral_physics::electronic::dense::{self, Options};
-use tesseral_physics::electronic::{Bloch, bands, fermi};
+use tesseral_physics::electronic::smearing::Smearing;
+use tesseral_physics::electronic::{Bloch, Mesh, bands, fermi, sparse};
 use tesseral_physics::hamiltonian::{Basis, gauge, symmetry};
 use tesseral_physics::structure::{Crystal, KPath};
 
@@ -68,6 +69,30 @@ fn molybdenum_ditelluride_has_the_documented_levels() {
     assert_abs_diff_eq!(level.valence_top_ev, 8.3746584034028, epsilon = 1e-8);
     assert_abs_diff_eq!(level.conduction_bottom_ev, 9.414637534647621, epsilon = 1e-8);
     assert!(!level.metal);
+    let mesh = Mesh::with_spacing(&case.crystal.lattice, 0.1, case.h.dispersive(), true).unwrap();
+    let inertia = fermi::by_inertia(&case.h, &case.s, &mesh, electrons, false).unwrap();
+    assert_abs_diff_eq!(inertia.fermi_ev, 8.894647969025, epsilon = 1e-8);
+    assert_abs_diff_eq!(inertia.gap_ev, level.gap_ev, epsilon = 1e-8);
+    let values = dense::eigenvalues(&case.h, &case.s, &mesh.points).unwrap();
+    let lattice = &case.crystal.lattice;
+    let tetrahedra = fermi::by_tetrahedra(&values, &mesh, lattice, electrons, false).unwrap();
+    assert_abs_diff_eq!(tetrahedra.fermi_ev, 8.894647969025, epsilon = 1e-8);
+    for smearing in [Smearing::FermiDirac, Smearing::Gaussian, Smearing::Cold] {
+        let smeared = fermi::by_smearing(&values, &mesh.weights, electrons, false, smearing, 0.01).unwrap();
+        assert!((smeared.fermi_ev - 8.8946).abs() < 0.05, "{smearing:?}: {}", smeared.fermi_ev);
+    }
+
+    // The sparse solver finds the same levels, and knows which bands they are.
+    let options = sparse::Options { around_ev: 8.9, count: 8, vectors: false, points_in_all: None };
+    for (k, first, energies) in expected {
+        let window = sparse::solve(&case.h, &case.s, &[k], options).unwrap().remove(0);
+        let full = dense::eigenvalues(&case.h, &case.s, &[k]).unwrap().remove(0);
+        assert!(window.residual < 1e-8 && window.values.len() >= 8);
+        for (n, e) in window.values.iter().enumerate() {
+            assert_abs_diff_eq!(*e, full[window.first + n], epsilon = 1e-8);
+        }
+        assert!(first == 0 || (window.first <= 22 && window.values.iter().any(|e| (e - energies[2]).abs() < 1.6e-8)));
+    }
 
     let path = KPath::read(&folder.join("K_PATH")).unwrap();
     let found = bands::along(&path, &case.crystal.lattice, &[&case.h], &case.s, Options::default()).unwrap().remove(0);
@@ -121,6 +146,9 @@ fn molecule_has_the_documented_levels_and_mid_gap() {
     let level = fermi::fermi_level(&ethanol.h, &ethanol.s, &ethanol.crystal.lattice, 0.1, electrons, false).unwrap();
     assert_abs_diff_eq!(level.fermi_ev, -2.64828, epsilon = 3e-4);
     assert!(level.gap_ev > 1.0);
+    let mesh = Mesh::new([1, 1, 1], true).unwrap();
+    let inertia = fermi::by_inertia(&ethanol.h, &ethanol.s, &mesh, electrons, false).unwrap();
+    assert_abs_diff_eq!(inertia.fermi_ev, level.fermi_ev, epsilon = 1e-8);
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn chain_at_half_filling_has_its_gap() {
     let found = fermi::fermi_level(&h, &s, &lattice, 0.1, 2.0, false).unwrap();
     assert_relative_eq!(found.fermi_ev, 0.0, epsilon = 1e-12);
     assert_relative_eq!(found.gap_ev, 0.8, epsilon = 1e-12);
-    assert_relative_eq!(found.direct_gap_ev, 0.8, epsilon = 1e-12);
+    assert_relative_eq!(found.direct_gap_ev.unwrap(), 0.8, epsilon = 1e-12);
     assert!(!found.metal);
     let metal = fermi::fermi_level(&h, &s, &lattice, 0.1, 1.0, false).unwrap();
     assert!(metal.metal && metal.gap_ev == 0.0);

@@ -108,6 +108,29 @@ impl Bloch {
         std::array::from_fn(|axis| self.cells.iter().any(|cell| cell[axis] != 0))
     }
 
+    /// Row, column, rows and columns of every rectangle that is filled for some R; the same place may come again.
+    pub(super) fn tiles(&self) -> impl Iterator<Item = (usize, usize, usize, usize)> + '_ {
+        self.tiles.iter().map(|tile| (tile.row, tile.column, tile.rows, tile.columns))
+    }
+
+    /// Call `visit` with row, column, rows, columns and the elements (i, j) of every rectangle of every M(R), its phase
+    /// at `k` included.
+    pub(super) fn for_each_tile(
+        &self,
+        k: [f64; 3],
+        mut visit: impl FnMut(usize, usize, usize, usize, &dyn Fn(usize, usize) -> Complex64),
+    ) {
+        let phases: Vec<Complex64> = self.cells.iter().map(|cell| phase(k, *cell)).collect();
+        for tile in &self.tiles {
+            let (start, rows, phase) = (tile.start, tile.rows, phases[tile.cell]);
+            let element: &dyn Fn(usize, usize) -> Complex64 = match &self.elements {
+                Entries::Real(v) => &|i, j| phase * v[start + j * rows + i],
+                Entries::Complex(v) => &|i, j| phase * v[start + j * rows + i],
+            };
+            visit(tile.row, tile.column, tile.rows, tile.columns, element);
+        }
+    }
+
     /// M(k), `[size, size]`, its hermitian part (stored operators are hermitian to rounding; predicted ones may not
     /// be); `k` fractional.
     pub fn at(&self, k: [f64; 3]) -> Mat<Complex64> {

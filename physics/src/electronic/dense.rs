@@ -81,16 +81,26 @@ pub fn solve(
         let dense = hamiltonians.iter().map(|h| h.at(*k)).collect();
         solve_dense(dense, overlap.at(*k), *k, options, par)
     };
-    let by_point: Vec<Vec<Solution>> = if options.points_in_all.unwrap_or(points.len()) < rayon::current_num_threads() {
-        points.iter().map(|k| at(k, Par::rayon(0))).collect::<Result<_>>()?
-    } else {
-        points.par_iter().map(|k| at(k, Par::Seq)).collect::<Result<_>>()?
-    };
+    let by_point: Vec<Vec<Solution>> = over(points, options.points_in_all, at)?;
     let mut by_hamiltonian = vec![Vec::with_capacity(points.len()); hamiltonians.len()];
     for solutions in by_point {
         solutions.into_iter().zip(&mut by_hamiltonian).for_each(|(solution, list)| list.push(solution));
     }
     Ok(by_hamiltonian)
+}
+
+/// `at` of each of `items` (k points): in parallel, each serial; or, where they are few (they, or the `in_all` of which
+/// they are a shard), one by one with all threads.
+pub(super) fn over<I: Sync, R: Send>(
+    items: &[I],
+    in_all: Option<usize>,
+    at: impl Fn(&I, Par) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    if in_all.unwrap_or(items.len()) < rayon::current_num_threads() {
+        items.iter().map(|item| at(item, Par::rayon(0))).collect()
+    } else {
+        items.par_iter().map(|item| at(item, Par::Seq)).collect()
+    }
 }
 
 /// Eigenvalues alone of one Hamiltonian, `[k][band]`; errors as [`solve`].
@@ -213,7 +223,7 @@ impl<T: ComplexField<Real = f64>> Metric<T> {
 }
 
 /// Ascending eigenvalues of a Hermitian matrix (its lower triangle is read) and, if asked for, its eigenvectors.
-fn hermitian<T: ComplexField<Real = f64>>(
+pub(super) fn hermitian<T: ComplexField<Real = f64>>(
     matrix: &Mat<T>,
     vectors: bool,
     k: [f64; 3],

@@ -5,6 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod inertia;
+
+pub use inertia::by_inertia;
+
 pub use super::mesh::Mesh;
 use super::smearing::Smearing;
 use super::tetrahedra::Tetrahedra;
@@ -19,8 +23,8 @@ pub struct FermiLevel {
     pub fermi_ev: f64,
     /// Lowest empty minus highest filled state, eV; 0 for a metal.
     pub gap_ev: f64,
-    /// Least difference at one k, eV; 0 for a metal.
-    pub direct_gap_ev: f64,
+    /// Least difference at one k, eV; 0 for a metal; none where most points are never solved ([`by_inertia`]).
+    pub direct_gap_ev: Option<f64>,
     /// Highest filled state, eV.
     pub valence_top_ev: f64,
     /// Lowest empty state, eV.
@@ -83,7 +87,7 @@ pub fn by_counting(eigenvalues: &[Vec<f64>], weights: &[usize], electrons: f64, 
     Ok(FermiLevel {
         fermi_ev: (valence_top_ev + conduction_bottom_ev) / 2.0,
         gap_ev,
-        direct_gap_ev,
+        direct_gap_ev: Some(direct_gap_ev),
         valence_top_ev,
         conduction_bottom_ev,
         metal: !insulating,

@@ -1,4 +1,7 @@
-//! Paths through reciprocal space: read from DeepH `K_PATH` files, or the usual path of a two-dimensional cell.
+//! Paths through reciprocal space: read from DeepH `K_PATH` or DeePTB band files, or the usual path of the crystal's
+//! lattice.
+//!
+//! Modules, each using only those above it: [`bravais`], [`symmetry`], `band_config`.
 //!
 //! A line `n kx ky kz kx ky kz L1 L2` is a segment of `n` points, both ends included; a point that two segments
 //! share is listed twice, as DeepH-dock does, so that band files line up.
@@ -9,7 +12,11 @@ use std::path::Path;
 use nalgebra::Vector3;
 use serde::{Deserialize, Serialize};
 
-use super::Lattice;
+mod band_config;
+pub mod bravais;
+pub mod symmetry;
+
+use super::{Crystal, Lattice};
 use crate::{Error, Result};
 
 /// Most points that one segment may have; a larger number in a file is a mistake.
@@ -42,7 +49,8 @@ pub struct KPath {
 }
 
 impl KPath {
-    /// Read a DeepH `K_PATH` file.
+    /// Read a DeepH `K_PATH` file, or the path inside a DeePTB band configuration (a file whose first character is `{`;
+    /// `kpath` as ABACUS points, named pairs, or lines as in `K_PATH`).
     ///
     /// # Errors
     /// The file cannot be read, or as [`Self::parse`].
@@ -51,12 +59,15 @@ impl KPath {
         Self::parse(&text, &path.display().to_string())
     }
 
-    /// Parse lines `n kx ky kz kx ky kz L1 L2`; `name` stands for the text in errors. Empty lines and lines that
+    /// Parse lines `n kx ky kz kx ky kz L1 L2`, or the JSON of a band configuration; `name` stands for the text in errors. Empty lines and lines that
     /// begin with `#` are skipped.
     ///
     /// # Errors
     /// A line with another number of fields, a number that is none, fewer than 2 points, no segment at all.
     pub fn parse(text: &str, name: &str) -> Result<Self> {
+        if text.trim_start().starts_with('{') {
+            return band_config::parse(text, name);
+        }
         let mut segments = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let fields: Vec<&str> = line.split_whitespace().collect();
@@ -102,6 +113,52 @@ impl KPath {
             Segment { from: ends[0].1, to: ends[1].1, labels, points }
         });
         Self { segments: segments.collect() }
+    }
+
+    /// Pieces of straight segments, with a jump from each piece to the next, about `points` points in all, shared out by
+    /// length. Segments without length (points that coincide in a special lattice) are left out.
+    pub fn through_pieces(lattice: &Lattice, pieces: &[Vec<(&str, [f64; 3])>], points: usize) -> Self {
+        let of = |piece: &Vec<(&str, [f64; 3])>| {
+            piece.windows(2).map(|ends| length(lattice, ends[0].1, ends[1].1)).sum::<f64>()
+        };
+        let total: f64 = pieces.iter().map(of).sum();
+        let through = |piece: &Vec<(&str, [f64; 3])>| {
+            let mut corners = piece.clone();
+            corners.dedup_by(|next, corner| length(lattice, corner.1, next.1) < 1e-9);
+            Self::through(lattice, &corners, (points as f64 * of(piece) / total).round() as usize).segments
+        };
+        Self { segments: pieces.iter().flat_map(through).collect() }
+    }
+
+    /// The usual path of the Bravais lattice of the crystal's space group (Setyawan and Curtarolo 2010, see
+    /// [`bravais`]), about `points` points in all, in the cell given: primitive, conventional, a supercell or turned.
+    ///
+    /// # Errors
+    /// No symmetry can be found, see [`symmetry::Symmetry::of`].
+    pub fn from_symmetry(crystal: &Crystal, points: usize) -> Result<Self> {
+        Ok(symmetry::Symmetry::of(crystal)?.path(&crystal.lattice, points))
+    }
+
+    /// The usual path of whatever repeats along the `dispersive` axes: [`Self::from_symmetry`] for a bulk crystal,
+    /// [`Self::two_dimensional`] for a layer whose vacuum is along a3, GAMMA-X(-S-Y-GAMMA) for other layers and chains,
+    /// GAMMA alone (twice) for a molecule.
+    ///
+    /// # Errors
+    /// As [`Self::from_symmetry`].
+    pub fn usual(crystal: &Crystal, dispersive: [bool; 3], points: usize) -> Result<Self> {
+        let gamma = ("GAMMA", [0.0; 3]);
+        let half = |axes: &[usize]| std::array::from_fn(|axis| if axes.contains(&axis) { 0.5 } else { 0.0 });
+        let axes: Vec<usize> = (0..3).filter(|&axis| dispersive[axis]).collect();
+        Ok(match axes.as_slice() {
+            [_, _, _] => return Self::from_symmetry(crystal, points),
+            [0, 1] => Self::two_dimensional(&crystal.lattice, points),
+            &[first, second] => {
+                let corners = [("X", half(&[first])), ("S", half(&[first, second])), ("Y", half(&[second]))];
+                Self::through(&crystal.lattice, &[&[gamma], &corners[..], &[gamma]].concat(), points)
+            }
+            &[axis] => Self::through(&crystal.lattice, &[gamma, ("X", half(&[axis]))], points),
+            _ => Self::through(&crystal.lattice, &[gamma, gamma], 2),
+        })
     }
 
     /// The usual path of a layer whose vacuum is along a3: Gamma-M-K-Gamma where a1 and a2 are (within 5 degrees and
