@@ -228,3 +228,47 @@ fn negative<T: Scalar>(size: usize, diagonal: impl Fn(usize) -> T, below: impl F
     }
     count
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use num_complex::Complex64;
+
+    fn random<T: Scalar>(size: usize, seed: u64) -> Pencil<T> {
+        use rand_distr::{Distribution, StandardNormal};
+        let mut random = tesseral_nn::rng::Streams::new(seed).stream("factor", &[]);
+        let mut draw = || Complex64::new(StandardNormal.sample(&mut random), StandardNormal.sample(&mut random));
+        let a = Mat::from_fn(size, size, |_, _| T::from_complex(draw()));
+        let h = &a + a.adjoint();
+        let flat = |m: &Mat<T>| (0..size).flat_map(|n| m.col_as_slice(n).to_vec()).collect();
+        let s = Mat::<T>::identity(size, size);
+        let (hamiltonian, overlap) = (flat(&h), flat(&s));
+        Pencil { k: [0.0; 3], size, places: Places::Dense, hamiltonian, overlap, norms: [1.0; 2], par: Par::Seq }
+    }
+
+    fn inertia_is_that_of_the_eigenvalues<T: Scalar>() {
+        for size in [1, 2, 3, 4, 5, 9, 40, 70, 130] {
+            for seed in 0..if size < 10 { 200 } else { 3 } {
+                let pencil = random::<T>(size, seed);
+                let h = MatRef::from_column_major_slice(&pencil.hamiltonian, size, size).to_owned();
+                let (values, _) = crate::electronic::dense::hermitian(&h, false, [0.0; 3], Par::Seq).unwrap();
+                for sigma in [-7.0, -1.0, -0.1, 0.0, 0.3, 2.5, 11.0] {
+                    let expected = values.iter().filter(|&&e| e < sigma).count();
+                    let factor = Factor::new(&pencil, sigma).unwrap();
+                    assert_eq!(factor.levels_below(), expected, "size {size}, seed {seed}, sigma {sigma}");
+                    assert!(factor.backward_error(&pencil, &pencil.shifted(sigma)) < 1e-12);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn inertia_is_that_of_real_eigenvalues() {
+        inertia_is_that_of_the_eigenvalues::<f64>();
+    }
+
+    #[test]
+    fn inertia_is_that_of_complex_eigenvalues() {
+        inertia_is_that_of_the_eigenvalues::<Complex64>();
+    }
+}

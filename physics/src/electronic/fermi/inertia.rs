@@ -50,14 +50,15 @@ pub fn by_inertia(
     electrons: f64,
     spinful: bool,
 ) -> Result<FermiLevel> {
-    let bands = electrons / if spinful { 1.0 } else { 2.0 };
+    let per_state = if spinful { 1.0 } else { 2.0 };
+    let bands = electrons / per_state;
     let points: usize = mesh.weights.iter().sum();
     let filled = (points as f64 * bands) as usize;
     let size = hamiltonian.size();
     if filled == 0 || filled >= points * size {
         return Err(Error::Mismatch {
             what: "electrons in the cell".into(),
-            expected: format!("more than 0 and fewer than {}", electrons / bands * size as f64),
+            expected: format!("more than 0 and fewer than {}", per_state * size as f64),
             found: electrons.to_string(),
         });
     }
@@ -171,9 +172,11 @@ impl<'a> Search<'a> {
         let whole = (bands.round() - bands).abs() < 1e-9;
         let mut suggested = vec![top + SAME_STATE, bottom - SAME_STATE];
         if !whole || bottom - top < 0.05 {
-            // A metal, as far as is known: a few of the scouts' states to either side.
+            // A metal, as far as is known: a few of the scouts' states to either side; never at a level itself, where the
+            // count is open to rounding.
             let spread = 2.0 * weights as f64 / scouts.len() as f64;
-            suggested = [filled - 1.0 - spread, filled + spread].into_iter().filter_map(level).collect();
+            let beside = [(filled - 1.0 - spread, -SAME_STATE), (filled + spread, SAME_STATE)];
+            suggested = beside.into_iter().filter_map(|(rank, step)| Some(level(rank)? + step)).collect();
         }
         self.count_at(&suggested)
     }
