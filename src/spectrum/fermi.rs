@@ -81,7 +81,9 @@ impl Fermi {
         for one in found {
             let l = &one.level;
             text += &format!("{},{},{},{},", one.structure, one.hamiltonian, l.fermi_ev, l.gap_ev);
-            let edges = (l.direct_gap_ev, l.valence_top_ev, l.conduction_bottom_ev);
+            // Empty where the method does not give it.
+            let direct = l.direct_gap_ev.map_or_else(String::new, |gap| gap.to_string());
+            let edges = (direct, l.valence_top_ev, l.conduction_bottom_ev);
             text += &format!("{},{},{},{},{}\n", edges.0, edges.1, edges.2, l.metal, l.electrons);
         }
         text
