@@ -5,6 +5,7 @@ pub mod matmul;
 pub mod memory;
 pub mod operation;
 pub mod parallel;
+mod pool;
 pub mod real;
 pub mod reverse;
 pub mod rows;

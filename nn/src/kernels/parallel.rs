@@ -1,28 +1,21 @@
-//! Fork and join for kernels, on candle's own pool.
+//! Fork and join for kernels, on the pool of this crate ([`super::pool`]).
 //!
-//! Its workers spin for a while before they sleep, so a region of 50 microseconds is worth splitting; handing one to
-//! rayon's sleeping workers costs more than that, and two pools would fight for the cores. rayon is for coarse work
-//! (k points, structures). `RAYON_NUM_THREADS` sets both.
+//! A region of 50 microseconds is worth splitting. rayon is for coarse work (k points, structures).
+//! `RAYON_NUM_THREADS` sets both.
 
-use candle_core::utils::barrier_pool;
+use super::pool;
+pub use super::pool::threads;
 use std::sync::{Mutex, PoisonError};
 
-/// Threads that share the tasks, this one included.
-pub fn threads() -> usize {
-    barrier_pool().n_workers() + 1
-}
-
-/// Runs `body` on every task; the order is not defined. Must not be nested.
+/// Runs `body` on every task; the order is not defined. A region inside another one runs on its thread alone.
 pub fn for_each<T: Send>(tasks: Vec<T>, body: impl Fn(T) + Sync) {
     if tasks.len() <= 1 || threads() == 1 {
         return tasks.into_iter().for_each(body);
     }
     let tasks: Vec<Mutex<Option<T>>> = tasks.into_iter().map(|t| Mutex::new(Some(t))).collect();
-    barrier_pool().execute_chunked(tasks.len(), |range| {
-        for task in &tasks[range] {
-            let task = task.lock().unwrap_or_else(PoisonError::into_inner).take();
-            task.into_iter().for_each(&body);
-        }
+    pool::run(tasks.len(), &|k| {
+        let task = tasks[k].lock().unwrap_or_else(PoisonError::into_inner).take();
+        task.into_iter().for_each(&body);
     });
 }
 
