@@ -71,9 +71,9 @@ pub fn write(report: &Report, out: &Path, formats: &[Format]) -> Result<Vec<Path
     let fixed = errors.parity.iter().any(|p| p.gauge_fixed_ev.is_some());
     let series = [Parity { name: if fixed { "gauge fixed" } else { "as predicted" }.into(), points }];
     let mut maps = errors.maps.iter().collect::<Vec<_>>();
-    let worst = |name: &str| errors.by_element_pair.iter().position(|pair| pair.elements == name);
-    maps.sort_by_key(|map| worst(&map.elements));
-    let top = maps.iter().flat_map(|map| map.mae_mev.iter().flatten()).copied().fold(0.0, f64::max);
+    let worst = |name: &str| errors.by_element_pair.iter().position(|pair| pair.element_pair == name);
+    maps.sort_by_key(|map| worst(&map.element_pair));
+    let top = above(maps.iter().flat_map(|map| map.mae_mev.iter().flatten()).copied().fold(0.0, f64::max));
     for format in formats {
         let mut file = |stem: &str| {
             files.push(format.file(&out.join(stem)));
@@ -82,10 +82,33 @@ pub fn write(report: &Report, out: &Path, formats: &[Format]) -> Result<Vec<Path
         parity::draw(&file("parity"), &series)?;
         distance::draw(&file("distance"), &errors.by_distance)?;
         for map in maps.iter().take(MOST_HEATMAPS) {
-            let map =
-                Heatmap { title: map.elements.clone(), rows: &map.rows, columns: &map.columns, values: &map.mae_mev };
+            let map = Heatmap {
+                title: map.element_pair.clone(),
+                rows: &map.rows,
+                columns: &map.columns,
+                values: &map.mae_mev,
+            };
             heatmap::draw(&file(&format!("orbitals-{}", map.title)), &map, "error of H (meV)", top)?;
         }
     }
     Ok(files)
+}
+
+/// The next of 1, 2, 5, 10, .. that is not below `value`.
+fn above(value: f64) -> f64 {
+    if !(value.is_finite() && value > 0.0) {
+        return 1.0;
+    }
+    let decade = 10_f64.powf(value.log10().floor());
+    [1.0, 2.0, 5.0].into_iter().map(|step| step * decade).find(|step| *step >= value).unwrap_or(10.0 * decade)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scales_end_at_round_numbers() {
+        assert_eq!([0.0, 0.7, 2.0, 31.0].map(above), [1.0, 1.0, 2.0, 50.0]);
+    }
 }

@@ -51,9 +51,10 @@ pub fn write(comparison: &Comparison, out: &Path) -> Result<Vec<PathBuf>> {
     let errors = &comparison.errors;
     let some = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
     let header = |first: &str| format!("{first},{FIGURES}");
-    let lines = errors.by_element_pair.iter().map(|e| format!("{},{}", e.elements, figures(&e.figures)));
+    let lines = errors.by_element_pair.iter().map(|e| format!("{},{}", e.element_pair, figures(&e.figures)));
     let mut written = vec![table(out, "by_element_pair.csv", &header("element_pair"), lines)?];
-    let lines = errors.by_orbital_pair.iter().map(|e| format!("{},{},{}", e.elements, e.shells, figures(&e.figures)));
+    let lines =
+        errors.by_orbital_pair.iter().map(|e| format!("{},{},{}", e.element_pair, e.shells, figures(&e.figures)));
     written.push(table(out, "by_orbital_pair.csv", &header("element_pair,shells"), lines)?);
     let lines = errors.by_distance.iter().map(|e| format!("{},{},{}", e.from, e.to, figures(&e.figures)));
     written.push(table(out, "by_distance.csv", &header("from_angstrom,to_angstrom"), lines)?);
@@ -62,7 +63,7 @@ pub fn write(comparison: &Comparison, out: &Path) -> Result<Vec<PathBuf>> {
     written.push(table(out, "by_structure.csv", &header("structure,mu_mev"), lines)?);
     let lines = errors.maps.iter().flat_map(|map| {
         map.mae_mev.iter().enumerate().flat_map(move |(row, values)| {
-            values.iter().enumerate().map(move |(column, value)| format!("{},{row},{column},{value}", map.elements))
+            values.iter().enumerate().map(move |(column, value)| format!("{},{row},{column},{value}", map.element_pair))
         })
     });
     written.push(table(out, "orbitals.csv", "element_pair,row_orbital,column_orbital,mae_mev", lines)?);
@@ -144,10 +145,10 @@ fn lists(errors: &MatrixErrors) -> String {
     let line = |name: String, f: &Figures| format!("  {name:<24}{:>12}{:>14}\n", error(f), short(f.mean_abs_mev));
     let mut text = format!("\n{:<26}{:>12}{:>14}\n", "worst", "MAE meV", "mean |H| meV");
     for pair in errors.by_element_pair.iter().take(MOST_LINES) {
-        text += &line(pair.elements.clone(), &pair.figures);
+        text += &line(pair.element_pair.clone(), &pair.figures);
     }
     for pair in errors.by_orbital_pair.iter().take(MOST_LINES) {
-        text += &line(format!("{} {}", pair.elements, pair.shells), &pair.figures);
+        text += &line(format!("{} {}", pair.element_pair, pair.shells), &pair.figures);
     }
     let mut ranges: Vec<_> = errors.by_distance.iter().collect();
     let size = |f: &Figures| f.mae_gauge_fixed_mev.unwrap_or(f.mae_mev);
@@ -189,7 +190,7 @@ fn place(e: &Extreme) -> String {
         "{} {:?} {} ({}), {:.2} A: {} eV for {} eV",
         e.structure,
         e.pair,
-        e.elements,
+        e.element_pair,
         e.orbitals,
         e.distance,
         short(e.predicted_ev),

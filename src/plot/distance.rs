@@ -28,8 +28,8 @@ pub fn draw(path: &Path, ranges: &[DistanceError]) -> Result<()> {
     ];
     let values = || series.iter().flat_map(|(_, points)| points).map(|point| point.1);
     let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
-    // Equal Hamiltonians of zero have nothing to show but the axes.
-    let (low, high) = if low > high { (0.1, 1.0) } else { (low / 2.0, high * 2.0) };
+    // Room for the legend above. Equal Hamiltonians of zero have nothing to show but the axes.
+    let (low, high) = if low > high { (0.1, 1.0) } else { (low / 2.0, high * (high / low).powf(0.2).max(2.0)) };
     let end = ranges.iter().map(|range| range.to).fold(0.5, f64::max);
     save(path, (860, 520), |area| {
         let mut chart = ChartBuilder::on(area)

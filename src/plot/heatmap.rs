@@ -23,7 +23,7 @@ pub struct Heatmap<'a> {
 const SCALE: [[f64; 3]; 5] =
     [[48.0, 30.0, 80.0], [52.0, 85.0, 140.0], [33.0, 145.0, 140.0], [120.0, 200.0, 90.0], [250.0, 230.0, 60.0]];
 /// Decades of the scale.
-const DECADES: f64 = 3.0;
+const DECADES: f64 = 2.0;
 /// Steps of the colour bar.
 const STEPS: i32 = 120;
 /// Side of the picture without margins, pixels.
@@ -39,7 +39,7 @@ fn colour(share: f64) -> RGBColor {
     RGBColor(red, green, blue)
 }
 
-/// Draws a map; the scale ends at `top` and spans three decades, so that maps with one `top` can be compared. `legend`
+/// Draws a map; the scale ends at `top` and spans two decades, so that maps with one `top` can be compared. `legend`
 /// says what the colours are. `path` is the SVG or PNG.
 ///
 /// # Errors

@@ -39,7 +39,7 @@ pub struct MatrixErrors {
 #[derive(Clone, Debug, Serialize)]
 pub struct ElementPairError {
     /// Such as `O-H`: the rows belong to O.
-    pub elements: String,
+    pub element_pair: String,
     /// Its figures.
     #[serde(flatten)]
     pub figures: Figures,
@@ -49,7 +49,7 @@ pub struct ElementPairError {
 #[derive(Clone, Debug, Serialize)]
 pub struct OrbitalPairError {
     /// Such as `O-H`.
-    pub elements: String,
+    pub element_pair: String,
     /// Such as `s1-p2`: letter of the degree, place among the shells of that degree.
     pub shells: String,
     /// Its figures.
@@ -89,7 +89,7 @@ pub struct Extreme {
     /// `[R1, R2, R3, i, j]`.
     pub pair: [i64; 5],
     /// Such as `O-H`.
-    pub elements: String,
+    pub element_pair: String,
     /// Row and column orbital, such as `p1 m=-1, s2 m=0` (spinful with up or down).
     pub orbitals: String,
     /// Length of the pair, angstrom.
@@ -106,7 +106,7 @@ pub struct Extreme {
 #[derive(Clone, Debug, PartialEq)]
 pub struct OrbitalMap {
     /// Such as `O-H`.
-    pub elements: String,
+    pub element_pair: String,
     /// Names of the row shells with their numbers of orbitals.
     pub rows: Vec<(String, usize)>,
     /// Names of the column shells with their numbers of orbitals.

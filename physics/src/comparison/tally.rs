@@ -177,11 +177,11 @@ impl Tally {
             largest_gauge_fixed: self.largest[1].clone(),
             by_element_pair: by_element_pair
                 .into_iter()
-                .map(|(elements, sums)| ElementPairError { elements, figures: sums.figures() })
+                .map(|(element_pair, sums)| ElementPairError { element_pair, figures: sums.figures() })
                 .collect(),
             by_orbital_pair: by_orbital_pair
                 .into_iter()
-                .map(|(elements, shells, sums)| OrbitalPairError { elements, shells, figures: sums.figures() })
+                .map(|(element_pair, shells, sums)| OrbitalPairError { element_pair, shells, figures: sums.figures() })
                 .collect(),
             by_distance: self
                 .ranges
@@ -235,7 +235,7 @@ impl Tally {
             *largest = Some(Extreme {
                 structure: record.id.clone(),
                 pair,
-                elements: pair_name((species[0], species[1])),
+                element_pair: pair_name((species[0], species[1])),
                 orbitals: format!("{}, {}", orbital(0, offset / width), orbital(1, offset % width)),
                 distance: crystal.displacement([pair[0], pair[1], pair[2]], pair[3] as usize, pair[4] as usize).norm(),
                 reference_ev,
@@ -309,11 +309,11 @@ impl Grid {
         found
     }
 
-    fn map(&self, elements: String) -> OrbitalMap {
+    fn map(&self, element_pair: String) -> OrbitalMap {
         let names = |shells: &[usize]| shell_ranges(shells).map(|(name, range)| (name, range.len())).collect();
         let rows = self.sums.chunks(orbitals(&self.shells[1]));
         OrbitalMap {
-            elements,
+            element_pair,
             rows: names(&self.shells[0]),
             columns: names(&self.shells[1]),
             mae_mev: rows.map(|row| row.iter().map(Sums::mae_mev).collect()).collect(),
