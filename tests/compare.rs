@@ -149,7 +149,7 @@ fn mistakes_are_told() {
     failure(&mut compare(&folder.path().join("nowhere"), &sample()), 1);
     failure(compare(&sample(), &sample()).args(["--mesh", "0,1,1"]), 2);
     failure(compare(&sample(), &sample()).args(["--mesh", "1,1,1", "--spacing", "0.1"]), 2);
-    failure(compare(&reference, &reference).args(["--overlap-threshold", "-1"]), 1);
+    failure(compare(&reference, &reference).args(["--overlap-threshold", "0"]), 1);
 
     // Names that do not meet.
     let predicted = predictions(&folder.path().join("a"), &["0001", "0002"], 0.0);
