@@ -44,6 +44,12 @@ pub enum Rule {
     Hermiticity,
     /// No pair at all, or none between two different atoms.
     NoEdge,
+    /// An overlap that is not, or nearly not, positive definite at some k.
+    PositiveDefinite,
+    /// Two atoms nearer than any two atoms are.
+    Distance,
+    /// Copies of one structure, turned, whose matrices do not turn with them.
+    Equivariance,
     /// Ids in two parts of a split, twice in one, or unknown.
     Split,
 }
@@ -68,6 +74,9 @@ impl fmt::Display for Rule {
             Rule::Support => "support",
             Rule::Hermiticity => "hermiticity",
             Rule::NoEdge => "no-edge",
+            Rule::PositiveDefinite => "positive-definite",
+            Rule::Distance => "distance",
+            Rule::Equivariance => "equivariance",
             Rule::Split => "split",
         };
         f.write_str(name)

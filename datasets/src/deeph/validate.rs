@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use num_complex::Complex64;
+use serde::Serialize;
 
 use super::matrix::{AtomPair, BlockMatrix, Entries, reverse};
 use super::{Layout, ReadOptions, Record, consistent, layout, legacy, unified};
@@ -27,53 +28,96 @@ impl Default for Limits {
     }
 }
 
+/// What was counted and measured on one matrix.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Measured {
+    /// Ordered pairs of atoms.
+    pub pairs: usize,
+    /// Matrix elements.
+    pub elements: usize,
+    /// Largest |O_ij(R) - O_ji(-R)^dagger|: eV for H, 1 for S.
+    pub hermiticity: f64,
+    /// The pair where that is; `None` where the matrix is hermitian to the bit.
+    pub hermiticity_pair: Option<AtomPair>,
+    /// Pairs whose reverse is not there.
+    pub without_reverse: usize,
+}
+
+/// Everything [`examine`] finds on one structure.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    /// Errors and warnings, file by file.
+    pub problems: Vec<Problem>,
+    /// S; `None` where it was not read or contradicts the structure.
+    pub overlap: Option<Measured>,
+    /// H; likewise.
+    pub hamiltonian: Option<Measured>,
+    /// Pairs of H that S does not have, where both were measured.
+    pub outside_overlap: Option<usize>,
+}
+
 /// [`validate_with`] default [`Limits`].
 pub fn validate(record: &Record) -> Vec<Problem> {
     validate_with(record, &Limits::default())
 }
 
-/// All problems of a structure, errors and warnings, file by file.
+/// All problems of a structure, errors and warnings, file by file: those of [`examine`].
+pub fn validate_with(record: &Record, limits: &Limits) -> Vec<Problem> {
+    examine(record, limits).problems
+}
+
+/// Applies all rules to a structure.
 ///
 /// A record whose arrays contradict each other yields that one problem: the other rules would have nothing to stand
 /// on. Each of the other rules yields at most one problem per file, with the number of its cases.
-pub fn validate_with(record: &Record, limits: &Limits) -> Vec<Problem> {
+pub fn examine(record: &Record, limits: &Limits) -> Findings {
     let (overlap_file, hamiltonian_file) = match layout(&record.path) {
         Some(Layout::Legacy) => (legacy::OVERLAPS, legacy::HAMILTONIANS),
         _ => (unified::OVERLAP, unified::HAMILTONIAN),
     };
-    let mut problems = Vec::new();
+    let only =
+        |error: Error| Findings { problems: vec![problem_of(&record.id, &record.path, &error)], ..Findings::default() };
     if let Err(error) = consistent::totals(&record.info, &record.poscar, &record.path) {
-        return vec![problem_of(&record.id, &record.path, &error)];
+        return only(error);
     }
+    let mut found = Findings::default();
     let matrices =
         [(overlap_file, &record.overlap, false), (hamiltonian_file, &record.hamiltonian, record.info.spinful)];
     for (file, matrix, spinful) in matrices {
         let Some(matrix) = matrix else { continue };
         let path = record.path.join(file);
         if let Err(error) = consistent::matrix(matrix, &record.info, &record.poscar, spinful, &path) {
-            return vec![problem_of(&record.id, &record.path, &error)];
+            return only(error);
         }
-        let mut report = Report { structure: &record.id, file, problems: &mut problems };
-        matrix_rules(matrix, record.poscar.atoms(), limits, file == hamiltonian_file, &mut report);
+        let energy = file == hamiltonian_file;
+        let mut report = Report { structure: &record.id, file, problems: &mut found.problems };
+        let measured = Some(matrix_rules(matrix, record.poscar.atoms(), limits, energy, &mut report));
+        if energy { found.hamiltonian = measured } else { found.overlap = measured }
     }
     if let (Some(s), Some(h)) = (&record.overlap, &record.hamiltonian) {
-        let mut report = Report { structure: &record.id, file: hamiltonian_file, problems: &mut problems };
-        support(h, s, overlap_file, &mut report);
+        let mut report = Report { structure: &record.id, file: hamiltonian_file, problems: &mut found.problems };
+        found.outside_overlap = Some(support(h, s, overlap_file, &mut report));
     }
-    problems
+    found
 }
 
-/// Reads and validates a folder, turning errors of reading into problems: what `data check` is made of.
+/// [`check_and_measure`] without the numbers.
+pub fn check(folder: &Path, options: &ReadOptions, limits: &Limits) -> (Option<Record>, Vec<Problem>) {
+    let (record, found) = check_and_measure(folder, options, limits);
+    (record, found.problems)
+}
+
+/// Reads and examines a folder, turning errors of reading into problems: what `data check` is made of.
 ///
 /// When the folder does not read, each matrix is tried alone, so that one bad file does not hide the other.
-pub fn check(folder: &Path, options: &ReadOptions, limits: &Limits) -> (Option<Record>, Vec<Problem>) {
+pub fn check_and_measure(folder: &Path, options: &ReadOptions, limits: &Limits) -> (Option<Record>, Findings) {
     let read = |overlap: bool, hamiltonian: bool| {
         super::read_with(folder, &ReadOptions { overlap, hamiltonian, validate: false }, limits)
     };
     let first = match read(options.overlap, options.hamiltonian) {
         Ok(record) => {
-            let problems = validate_with(&record, limits);
-            return (Some(record), problems);
+            let found = examine(&record, limits);
+            return (Some(record), found);
         }
         Err(error) => error,
     };
@@ -83,7 +127,7 @@ pub fn check(folder: &Path, options: &ReadOptions, limits: &Limits) -> (Option<R
     if problems.is_empty() {
         problems.push(problem_of(&super::id_of(folder), folder, &first)); // a file that came back in between
     }
-    (None, problems)
+    (None, Findings { problems, ..Findings::default() })
 }
 
 /// An error of reading as a problem of the structure `id` in `folder`.
@@ -122,12 +166,19 @@ impl Report<'_> {
     }
 }
 
-fn matrix_rules(matrix: &BlockMatrix, atoms: usize, limits: &Limits, energy: bool, report: &mut Report<'_>) {
+fn matrix_rules(
+    matrix: &BlockMatrix,
+    atoms: usize,
+    limits: &Limits,
+    energy: bool,
+    report: &mut Report<'_>,
+) -> Measured {
     let error = Severity::Error;
     let pairs = &matrix.pairs;
+    let mut measured = Measured { pairs: pairs.len(), elements: matrix.entries.len(), ..Measured::default() };
     if pairs.is_empty() {
         report.add(error, Rule::NoEdge, "atom_pairs".into(), "at least one pair of atoms", "none".into());
-        return;
+        return measured;
     }
     let mut index: HashMap<&AtomPair, usize> = HashMap::with_capacity(pairs.len());
     let mut duplicates = Cases::default();
@@ -165,24 +216,27 @@ fn matrix_rules(matrix: &BlockMatrix, atoms: usize, limits: &Limits, energy: boo
     wild.report(report, Rule::NotFinite, "entries", "finite numbers");
 
     let mut lonely = Cases::default();
-    let (mut worst, mut at) = (0.0_f64, [0; 5]);
     for (k, pair) in pairs.iter().enumerate() {
         match index.get(&reverse(pair)) {
             None => lonely.add(|| (k, format!("{pair:?} without {:?}", reverse(pair)))),
             Some(back) => {
                 let residual = residual(matrix, k, *back);
-                if residual > worst {
-                    (worst, at) = (residual, *pair);
+                if residual > measured.hermiticity {
+                    (measured.hermiticity, measured.hermiticity_pair) = (residual, Some(*pair));
                 }
             }
         }
     }
+    measured.without_reverse = lonely.count;
     lonely.report(report, Rule::Reverse, "atom_pairs", "the reverse (-R, j, i) of every pair (R, i, j)");
-    if worst > limits.hermiticity {
+    if let Measured { hermiticity: worst, hermiticity_pair: Some(at), .. } = measured
+        && worst > limits.hermiticity
+    {
         let unit = if energy { " eV" } else { "" };
         let expected = format!("every block within {:e}{unit} of the adjoint of its reverse", limits.hermiticity);
         report.add(error, Rule::Hermiticity, "entries".into(), &expected, format!("{worst:.3e}{unit} at {at:?}"));
     }
+    measured
 }
 
 /// The largest |O_ij(R) - O_ji(-R)^dagger| over one block; NaN elements are another rule's.
@@ -199,13 +253,16 @@ fn residual(matrix: &BlockMatrix, k: usize, back: usize) -> f64 {
     (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))).map(|(r, c)| difference(r, c)).fold(0.0, f64::max)
 }
 
-fn support(h: &BlockMatrix, s: &BlockMatrix, overlap_file: &str, report: &mut Report<'_>) {
+/// How many pairs of H are not among those of S.
+fn support(h: &BlockMatrix, s: &BlockMatrix, overlap_file: &str, report: &mut Report<'_>) -> usize {
     let known: std::collections::HashSet<&AtomPair> = s.pairs.iter().collect();
     let mut outside = Cases::default();
     for (k, pair) in h.pairs.iter().enumerate().filter(|(_, pair)| !known.contains(pair)) {
         outside.add(|| (k, format!("{pair:?}, which is not there")));
     }
+    let count = outside.count;
     outside.report(report, Rule::Support, "atom_pairs", &format!("pairs that {overlap_file} has too"));
+    count
 }
 
 /// The first case of a rule and how many there are.
