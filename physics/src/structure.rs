@@ -1,8 +1,10 @@
 //! Crystals and the paths through their reciprocal space: geometry alone, no orbital.
 //!
-//! Modules, each using only those above it: [`lattice`], [`crystal`], [`kpath`].
+//! Modules, each using only those above it: [`lattice`], [`crystal`], [`distance`], [`alignment`], [`kpath`].
 
+pub mod alignment;
 pub mod crystal;
+pub mod distance;
 pub mod kpath;
 pub mod lattice;
 

@@ -121,8 +121,6 @@ pub fn solve_dense(
     options: Options,
     par: Par,
 ) -> Result<Vec<Solution>> {
-    let is_real = |m: &Mat<Complex64>| m.col_iter().all(|column| column.iter().all(|x| x.im == 0.0));
-    let real_part = |m: &Mat<Complex64>| Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[(i, j)].re);
     if is_real(&overlap) && hamiltonians.iter().all(is_real) {
         let metric = Metric::new(real_part(&overlap), k, options, par)?;
         hamiltonians.iter().map(|h| metric.solve(real_part(h), |x| Complex64::new(*x, 0.0), k, options, par)).collect()
@@ -130,6 +128,35 @@ pub fn solve_dense(
         let metric = Metric::new(overlap, k, options, par)?;
         hamiltonians.into_iter().map(|h| metric.solve(h, |x| *x, k, options, par)).collect()
     }
+}
+
+/// Ascending eigenvalues of M(k) itself at all `points` (fractional), `[k][size]`: of an overlap, how near it is to
+/// being singular.
+///
+/// # Errors
+/// An eigensolver that does not converge; the k point is named.
+pub fn spectrum(matrix: &Bloch, points: &[[f64; 3]]) -> Result<Vec<Vec<f64>>> {
+    let at = |k: &[f64; 3], par| {
+        let dense = matrix.at(*k);
+        match is_real(&dense) {
+            true => hermitian(&real_part(&dense), false, *k, par).map(|found| found.0),
+            false => hermitian(&dense, false, *k, par).map(|found| found.0),
+        }
+    };
+    if points.len() < rayon::current_num_threads() {
+        points.iter().map(|k| at(k, Par::rayon(0))).collect()
+    } else {
+        points.par_iter().map(|k| at(k, Par::Seq)).collect()
+    }
+}
+
+/// Whether every imaginary part is exactly zero.
+fn is_real(matrix: &Mat<Complex64>) -> bool {
+    matrix.col_iter().all(|column| column.iter().all(|x| x.im == 0.0))
+}
+
+fn real_part(matrix: &Mat<Complex64>) -> Mat<f64> {
+    Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)].re)
 }
 
 /// An overlap ready to turn the generalised problem into an ordinary one.
