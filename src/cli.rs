@@ -129,6 +129,15 @@ pub(crate) fn three_numbers(text: &str) -> Result<[f64; 3], String> {
     }
 }
 
+/// Parses `n1,n2,n3`.
+pub(crate) fn three_counts(text: &str) -> Result<[usize; 3], String> {
+    let counts: Vec<usize> = text.split(',').filter_map(|n| n.trim().parse().ok()).filter(|&n| n > 0).collect();
+    match (<[usize; 3]>::try_from(counts), text.split(',').count()) {
+        (Ok(counts), 3) => Ok(counts),
+        _ => Err("expected three positive integers with commas between them, such as 12,12,1".into()),
+    }
+}
+
 /// Parses `low,high`.
 pub(crate) fn window(text: &str) -> Result<[f64; 2], String> {
     let [low, high, _] = three_numbers(&format!("{text},0"))

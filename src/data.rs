@@ -12,6 +12,7 @@ pub use split::split;
 
 use std::path::Path;
 
+use crate::datasets::deeph::id_of as name;
 use crate::datasets::error::{Error, Rule};
 
 /// Name of the file of a split.
@@ -21,9 +22,4 @@ const SPLIT: &str = "dataset_split.json";
 fn there(path: &Path, expected: &str) -> Error {
     let (expected, found) = (expected.into(), "one that exists already".into());
     Error::Invalid { rule: Rule::Format, path: path.into(), field: "output".into(), expected, found }
-}
-
-fn name(folder: &Path) -> String {
-    let own = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    own(folder).or_else(|| own(&folder.canonicalize().ok()?)).unwrap_or_else(|| folder.display().to_string())
 }

@@ -115,7 +115,7 @@ pub fn read_with(path: &Path, options: &ReadOptions, limits: &Limits) -> Result<
 }
 
 /// The name of a folder, also for paths such as `.`.
-pub(crate) fn id_of(folder: &Path) -> String {
+pub fn id_of(folder: &Path) -> String {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     name(folder).or_else(|| name(&folder.canonicalize().ok()?)).unwrap_or_else(|| folder.display().to_string())
 }

@@ -1,10 +1,11 @@
 //! Crystals, Kohn-Sham Hamiltonians in a localised basis, the two-stage model that learns them, and their bands.
 //!
 //! Modules, each using only those above it: [`error`], [`structure`], [`hamiltonian`], [`graph`], [`model`] (with [`config`]),
-//! [`electronic`], [`comparison`], [`sample`], [`benchmark`],
+//! [`electronic`], [`check`], [`comparison`], [`sample`], [`benchmark`],
 //! [`training`], [`prediction`], [`evaluation`].
 
 pub mod benchmark;
+pub mod check;
 pub mod comparison;
 pub mod config;
 pub mod electronic;

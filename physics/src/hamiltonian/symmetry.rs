@@ -102,6 +102,26 @@ pub fn reorder_to(matrix: &BlockMatrix, like: &BlockMatrix) -> Result<BlockMatri
     Ok(gather(matrix, &order, like.pairs.clone()))
 }
 
+/// The blocks of `pairs`, in their order; other pairs are left out.
+///
+/// # Errors
+/// A pair that `matrix` lacks, or lists twice.
+pub fn select(matrix: &BlockMatrix, pairs: &[AtomPair]) -> Result<BlockMatrix> {
+    if matrix.pairs == pairs {
+        return Ok(matrix.clone());
+    }
+    let places = places(matrix)?;
+    let find = |pair: &AtomPair| {
+        places.get(pair).copied().ok_or_else(|| Error::Mismatch {
+            what: "atom pairs".into(),
+            expected: format!("{pair:?}"),
+            found: "no such pair".into(),
+        })
+    };
+    let order = pairs.iter().map(find).collect::<Result<Vec<_>>>()?;
+    Ok(gather(matrix, &order, pairs.to_vec()))
+}
+
 /// The operator of the crystal whose atom `n` is atom `order[n]` of this one (`Crystal::permuted`).
 ///
 /// # Errors
