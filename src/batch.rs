@@ -130,6 +130,16 @@ pub struct ShardReport {
     pub missing: usize,
 }
 
+impl ShardReport {
+    /// A line for people.
+    pub fn line(&self) -> String {
+        format!(
+            "shard {}: {} parts computed, {} there before; {} of {} missing",
+            self.shard, self.computed, self.kept, self.missing, self.units
+        )
+    }
+}
+
 /// The parts of one piece of work in an output folder.
 #[derive(Clone, Debug)]
 pub struct Parts {

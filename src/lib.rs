@@ -16,7 +16,7 @@
 //! ```
 //!
 //! Modules, each using only those above it: [`data`], [`spectrum`], [`plot`], [`report`], [`compare`], [`batch`],
-//! [`survey`], [`merge`], [`demo`].
+//! [`survey`], [`trained`], [`merge`], [`demo`].
 
 #![forbid(unsafe_code)]
 
@@ -34,6 +34,7 @@ pub mod plot;
 pub mod report;
 pub mod spectrum;
 pub mod survey;
+pub mod trained;
 
 /// The names that most programs need.
 pub mod prelude {

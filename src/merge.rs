@@ -5,7 +5,9 @@ use std::path::Path;
 use crate::batch::Parts;
 use crate::physics::{Error, Result};
 use crate::survey::outputs::{BandsVerb, DosVerb, EigenvaluesVerb, FermiVerb};
+use crate::report;
 use crate::survey::{self, Answer, Verb};
+use crate::trained::{self, EVALUATE, PREDICT};
 
 /// Merges the parts under `out`, whatever verb they are of, and writes there what it would have written at once.
 ///
@@ -18,6 +20,16 @@ pub fn merge(out: &Path) -> Result<Answer> {
         DosVerb::NAME => survey::merge::<DosVerb>(&parts, out),
         FermiVerb::NAME => survey::merge::<FermiVerb>(&parts, out),
         EigenvaluesVerb::NAME => survey::merge::<EigenvaluesVerb>(&parts, out),
+        PREDICT => {
+            let files = trained::merge_predictions(&parts, out)?;
+            let text = files.iter().map(|file| format!("{}\n", file.display())).collect();
+            Ok(Answer { value: trained::predicted(&files), text })
+        }
+        EVALUATE => {
+            let found = trained::merge_evaluations(&parts)?;
+            report::write_evaluation(&found, out)?;
+            Ok(Answer { value: report::without_points(&found)?, text: report::evaluation_table(&found) })
+        }
         other => Err(Error::Mismatch {
             what: "parts".into(),
             expected: "those of a verb of this version".into(),

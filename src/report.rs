@@ -114,40 +114,60 @@ pub fn predict(model: &Model, paths: &[PathBuf], out: &Path, observer: &mut dyn 
     let folders = deeph::find_structures(paths)?;
     let mut targets: Vec<PathBuf> = Vec::new();
     for folder in &folders {
-        let record = read_without_h(folder)?;
-        model.sample(&record, false)?;
-        let target = out.join(&record.id);
-        let others = std::fs::read_dir(&target).into_iter().flatten().flatten().any(|entry| {
-            !["POSCAR", "info.json", "overlap.h5", PREDICTION].iter().any(|known| *known == entry.file_name())
-        });
-        if targets.contains(&target) || (others && !same(&target, folder)) {
-            let found = if others { "other files" } else { "two structures of this name" };
+        let target = prediction_folder(model, folder, out)?;
+        if targets.contains(&target) {
             let (what, expected) = (target.display().to_string(), "a new folder for the prediction".into());
-            return Err(Error::Mismatch { what, expected, found: found.into() });
+            return Err(Error::Mismatch { what, expected, found: "two structures of this name".into() });
         }
         targets.push(target);
     }
     let mut written = Vec::new();
     for (folder, target) in folders.iter().zip(targets) {
-        let record = read_without_h(folder)?;
-        let hamiltonian = prediction::predict(model, &record)?;
-        let file = target.join(PREDICTION);
-        if same(&target, folder) {
-            unified::write_matrix(&file, &hamiltonian, Precision::F64)?;
-        } else {
-            let record = unified::regrouped(&Record { hamiltonian: Some(hamiltonian), ..record });
-            files::write_folder_atomic(&target, |temporary| {
-                unified::write(&Record { hamiltonian: None, ..record.clone() }, temporary)?;
-                match &record.hamiltonian {
-                    Some(matrix) => unified::write_matrix(&temporary.join(PREDICTION), matrix, Precision::F64),
-                    None => Ok(()),
-                }
-            })?;
-        }
-        observer.on_message(&format!("{}", file.display()));
-        written.push(file);
+        written.push(predict_into(model, folder, &target)?);
+        observer.on_message(&format!("{}", target.join(PREDICTION).display()));
     }
     Ok(written)
+}
+
+/// The folder in `out` that the prediction of a structure goes to, once the structure is known to fit the model.
+///
+/// # Errors
+/// A structure that the model does not fit, a folder that holds something else.
+pub fn prediction_folder(model: &Model, folder: &Path, out: &Path) -> Result<PathBuf> {
+    let record = read_without_h(folder)?;
+    model.sample(&record, false)?;
+    let target = out.join(&record.id);
+    let others = std::fs::read_dir(&target).into_iter().flatten().flatten().any(|entry| {
+        !["POSCAR", "info.json", "overlap.h5", PREDICTION].iter().any(|known| *known == entry.file_name())
+    });
+    if others && !same(&target, folder) {
+        let (what, expected) = (target.display().to_string(), "a new folder for the prediction".into());
+        return Err(Error::Mismatch { what, expected, found: "other files".into() });
+    }
+    Ok(target)
+}
+
+/// Predicts one structure into the folder `target`; returns the file.
+///
+/// # Errors
+/// A structure that the model does not fit, a folder that cannot be written.
+pub fn predict_into(model: &Model, folder: &Path, target: &Path) -> Result<PathBuf> {
+    let record = read_without_h(folder)?;
+    let hamiltonian = prediction::predict(model, &record)?;
+    let file = target.join(PREDICTION);
+    if same(target, folder) {
+        unified::write_matrix(&file, &hamiltonian, Precision::F64)?;
+    } else {
+        let record = unified::regrouped(&Record { hamiltonian: Some(hamiltonian), ..record });
+        files::write_folder_atomic(target, |temporary| {
+            unified::write(&Record { hamiltonian: None, ..record.clone() }, temporary)?;
+            match &record.hamiltonian {
+                Some(matrix) => unified::write_matrix(&temporary.join(PREDICTION), matrix, Precision::F64),
+                None => Ok(()),
+            }
+        })?;
+    }
+    Ok(file)
 }
 
 fn read_without_h(folder: &Path) -> Result<Record> {

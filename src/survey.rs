@@ -102,10 +102,7 @@ pub fn run<V: Verb>(verb: &V, out: Option<&Path>, shard: Option<Shard>, observer
     let mut work = Work::new(verb, &folders)?;
     let parts = Parts::create(out, work.description(&folders)?)?;
     let report = parts.run(&mut work, shard, observer)?;
-    let text = format!(
-        "shard {}: {} parts computed, {} there before; {} of {} missing",
-        report.shard, report.computed, report.kept, report.missing, report.units
-    );
+    let text = report.line();
     Ok(Answer { value: json!(report), text })
 }
 

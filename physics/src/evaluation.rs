@@ -10,8 +10,8 @@ use crate::prediction::block_matrix;
 use crate::structure::crystal::Crystal;
 use crate::training::random_rotation;
 use nalgebra::{Matrix3, Vector3};
-use serde::Serialize;
-use std::path::PathBuf;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 use tesseral_datasets::deeph::matrix::{BlockMatrix, Entries};
 use tesseral_datasets::deeph::{self, ReadOptions, Record};
 use tesseral_nn::equivariant::irreps::Parity;
@@ -59,7 +59,14 @@ pub struct ParityPoint {
 
 /// Parity points that are kept, evenly taken.
 const PARITY_POINTS: usize = 4000;
-#[derive(Default)]
+/// Errors of all stages on one structure or several; as JSON it can be kept and merged later.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Evaluated {
+    structures: usize,
+    stages: Vec<(String, Collected)>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Collected {
     all: Tally,
     hermitian: Sums,
@@ -72,40 +79,77 @@ struct Collected {
 /// A structure that cannot be read, has no Hamiltonian, or is of another basis.
 pub fn evaluate(model: &Model, paths: &[PathBuf], observer: &mut dyn Observer) -> Result<EvaluationReport> {
     let folders = deeph::find_structures(paths)?;
-    let mut collected: Vec<(String, Collected)> = Vec::new();
-    let counting = Counting { parity: PARITY_POINTS.div_ceil(folders.len()), ..Counting::default() };
-    let streams = Streams::new(model.config.seed);
+    let mut all = Evaluated::default();
     for (number, folder) in folders.iter().enumerate() {
-        let options = ReadOptions { hamiltonian: true, validate: true, ..ReadOptions::present(folder) };
-        let record = deeph::read(folder, &options)?;
-        observer.on_message(&format!("evaluating {} ({} of {})", record.id, number + 1, folders.len()));
-        let sample = model.sample(&record, true)?;
-        // The stored numbers; the sample's labels are rounded to f32.
-        let reference = record.hamiltonian.clone().ok_or_else(|| missing(&record.id))?;
-        let rotation = random_rotation(&streams, &[number as u64]);
-        let turned = model.stages(&model.sample(&rotated(&record, &rotation)?, true)?)?;
-        let stages = model.stages(&sample)?;
-        for ((k, (name, blocks)), (_, turned)) in stages.iter().enumerate().zip(&turned) {
-            if collected.len() == k {
-                collected.push((name.to_string(), Collected::default()));
-            }
-            let c = &mut collected[k].1;
-            let predicted = block_matrix(model, &sample, blocks)?;
-            let back = turned_back(&block_matrix(model, &sample, turned)?, &record, &model.basis, &rotation)?;
-            pairwise(&back, &predicted, |e, r| c.rotation.add(e, None, r));
-            pairwise(&symmetry::hermitised(&predicted)?, &reference, |e, r| c.hermitian.add(e, None, r));
-            c.all.add(&record, &predicted, counting)?;
+        observer.on_message(&format!("evaluating {} ({} of {})", folder.display(), number + 1, folders.len()));
+        all.merge(evaluate_one(model, folder, number, folders.len())?)?;
+    }
+    Ok(all.report())
+}
+
+/// The errors on structure `number` of `structures`, counted from 0; the numbers choose its rotation and how many of its
+/// elements the parity plot shows.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_one(model: &Model, folder: &Path, number: usize, structures: usize) -> Result<Evaluated> {
+    let counting = Counting { parity: PARITY_POINTS.div_ceil(structures), ..Counting::default() };
+    let options = ReadOptions { hamiltonian: true, validate: true, ..ReadOptions::present(folder) };
+    let record = deeph::read(folder, &options)?;
+    let sample = model.sample(&record, true)?;
+    // The stored numbers; the sample's labels are rounded to f32.
+    let reference = record.hamiltonian.clone().ok_or_else(|| missing(&record.id))?;
+    let rotation = random_rotation(&Streams::new(model.config.seed), &[number as u64]);
+    let turned = model.stages(&model.sample(&rotated(&record, &rotation)?, true)?)?;
+    let mut found = Evaluated { structures: 1, stages: vec![] };
+    for ((name, blocks), (_, turned)) in model.stages(&sample)?.iter().zip(&turned) {
+        let mut c = Collected::default();
+        let predicted = block_matrix(model, &sample, blocks)?;
+        let back = turned_back(&block_matrix(model, &sample, turned)?, &record, &model.basis, &rotation)?;
+        pairwise(&back, &predicted, |e, r| c.rotation.add(e, None, r));
+        pairwise(&symmetry::hermitised(&predicted)?, &reference, |e, r| c.hermitian.add(e, None, r));
+        c.all.add(&record, &predicted, counting)?;
+        found.stages.push((name.to_string(), c));
+    }
+    Ok(found)
+}
+
+impl Evaluated {
+    /// Adds the structures of `other`, behind those that are here.
+    ///
+    /// # Errors
+    /// Other stages, other shells of the same element.
+    pub fn merge(&mut self, other: Evaluated) -> Result<()> {
+        if self.structures == 0 {
+            *self = other;
+            return Ok(());
+        }
+        let names = |e: &Evaluated| e.stages.iter().map(|stage| stage.0.clone()).collect::<Vec<_>>();
+        if names(self) != names(&other) {
+            let (expected, found) = (format!("{:?}", names(self)), format!("{:?}", names(&other)));
+            return Err(crate::Error::Mismatch { what: "stages".into(), expected, found });
+        }
+        for ((_, here), (_, there)) in self.stages.iter_mut().zip(other.stages) {
+            here.all.merge(there.all)?;
+            here.hermitian.merge(&there.hermitian);
+            here.rotation.merge(&there.rotation);
+        }
+        self.structures += other.structures;
+        Ok(())
+    }
+
+    /// The report.
+    pub fn report(self) -> EvaluationReport {
+        let stages: Vec<StageErrors> = self.stages.into_iter().map(|(name, c)| c.finish(name)).collect();
+        let first = stages.first().map(|stage| stage.errors.figures).unwrap_or_default();
+        EvaluationReport {
+            structures: self.structures,
+            elements: first.elements,
+            mean_abs_mev: first.mean_abs_mev,
+            parity: parity(&stages),
+            stages,
         }
     }
-    let stages: Vec<StageErrors> = collected.into_iter().map(|(name, c)| c.finish(name)).collect();
-    let first = stages.first().map(|stage| stage.errors.figures).unwrap_or_default();
-    Ok(EvaluationReport {
-        structures: folders.len(),
-        elements: first.elements,
-        mean_abs_mev: first.mean_abs_mev,
-        parity: parity(&stages),
-        stages,
-    })
 }
 
 impl Collected {

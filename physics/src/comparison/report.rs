@@ -1,6 +1,6 @@
 //! The error report of a predicted Hamiltonian: figures over all elements and by group, as scripts read them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::sums::Figures;
 
@@ -82,7 +82,7 @@ pub struct StructureError {
 }
 
 /// One matrix element that stands out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Extreme {
     /// Its structure.
     pub structure: String,
@@ -116,7 +116,7 @@ pub struct OrbitalMap {
 }
 
 /// One matrix element, eV (real part of a complex one).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ParityElement {
     /// Reference.
     pub reference_ev: f64,

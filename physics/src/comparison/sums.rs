@@ -3,20 +3,20 @@
 //! Definitions: docs/conventions.md, "Gauge and metrics". The relative error e |H| / (|H|^2 + e^2 + 1e-10) is
 //! DeepH-dock's: e / |H| where the error e is small, and never above one half.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Keeps the relative error of two zeros finite, eV^2.
 const RELATIVE_FLOOR: f64 = 1e-10;
 
 /// Sums over some matrix elements: the errors as predicted, and after mu S is taken off where S is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sums {
     magnitude: f64,
     raw: Part,
     fixed: Part,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Part {
     count: usize,
     sum: f64,

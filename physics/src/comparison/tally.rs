@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use tesseral_datasets::deeph::Record;
 use tesseral_datasets::deeph::matrix::{AtomPair, BlockMatrix, Entries};
 use tesseral_datasets::elements;
@@ -31,10 +32,11 @@ pub struct Counting {
     pub parity: usize,
 }
 
-/// Errors of any number of structures.
-#[derive(Clone, Debug, Default)]
+/// Errors of any number of structures; as JSON it can be kept and merged later.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// By ordered pair of elements, each pair of single orbitals; spins pooled.
+    #[serde(with = "listed")]
     grids: BTreeMap<(u32, u32), Grid>,
     ranges: BTreeMap<usize, Sums>,
     structures: Vec<(String, Option<f64>, Sums)>,
@@ -42,7 +44,21 @@ pub struct Tally {
     parity: Vec<ParityElement>,
 }
 
-#[derive(Clone, Debug)]
+/// The grids as a list: JSON has no pairs for keys.
+mod listed {
+    use super::{BTreeMap, Grid};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(grids: &BTreeMap<(u32, u32), Grid>, to: S) -> Result<S::Ok, S::Error> {
+        grids.iter().collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<(u32, u32), Grid>, D::Error> {
+        Vec::<((u32, u32), Grid)>::deserialize(from).map(|list| list.into_iter().collect())
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Grid {
     shells: [Vec<usize>; 2],
     /// `[rows * columns]`.

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use tesseral::physics::evaluation;
 use tesseral::physics::model::Model;
 use tesseral::report;
+use tesseral::trained::Trained;
 
+use super::options::{Sharded, absolute};
 use crate::cli::Common;
 use crate::progress::Progress;
 
@@ -20,10 +22,17 @@ pub(crate) struct Evaluate {
     /// Write the report, the parity plot and its points here
     #[arg(long)]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    sharded: Sharded,
 }
 
 impl Evaluate {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
+        if let (Some(shard), Some(out)) = (self.sharded.shard, &self.out) {
+            let trained = Trained { run: std::path::absolute(&self.run)?, structures: absolute(&self.data)? };
+            let report = trained.evaluate(out, shard, &mut Progress::new(common.quiet))?;
+            return common.print(&report, || report.line());
+        }
         let model = Model::load(&self.run)?;
         let found = evaluation::evaluate(&model, &self.data, &mut Progress::new(common.quiet))?;
         if let Some(out) = &self.out {

@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::json;
 use std::path::PathBuf;
 use tesseral::physics::model::Model;
 use tesseral::report;
+use tesseral::trained::{Trained, predicted};
 
+use super::options::{Sharded, absolute};
 use crate::cli::{Common, listed};
 use crate::progress::Progress;
 
@@ -20,13 +21,19 @@ pub(crate) struct Predict {
     /// Each structure becomes a folder in it, with hamiltonian_pred.h5
     #[arg(long)]
     out: PathBuf,
+    #[command(flatten)]
+    sharded: Sharded,
 }
 
 impl Predict {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
+        if let Some(shard) = self.sharded.shard {
+            let trained = Trained { run: std::path::absolute(&self.run)?, structures: absolute(&self.structures)? };
+            let report = trained.predict(&self.out, shard, &mut Progress::new(common.quiet))?;
+            return common.print(&report, || report.line());
+        }
         let model = Model::load(&self.run)?;
         let written = report::predict(&model, &self.structures, &self.out, &mut Progress::new(common.quiet))?;
-        let value = json!({"structures": written.len(), "files": written});
-        common.print(&value, || listed(&written).replace(' ', "\n"))
+        common.print(&predicted(&written), || listed(&written).replace(' ', "\n"))
     }
 }
