@@ -18,7 +18,9 @@ use crate::physics::training::{self, TrainingReport};
 use crate::physics::{Error, Result};
 use crate::plot;
 use crate::report;
-use crate::spectrum::{BandOptions, Filling, Level, Measure, MeshChoice, PathChoice, Sources, Spectrum};
+use crate::spectrum::{
+    BandOptions, Filling, Level, Measure, MeshChoice, PathChoice, SolverChoice, SolverKind, Sources, Spectrum,
+};
 use crate::survey::outputs::write_bands;
 
 /// Minutes of training by default: the whole demo then ends within 10 on two cores.
@@ -269,6 +271,7 @@ fn band_error(model: &Model, folder: &Path, out: Option<&Path>) -> Result<f64> {
         sources: Sources::default(),
         path: PathChoice::Crystal,
         points: if out.is_some() { 120 } else { 40 },
+        solver: SolverChoice { kind: SolverKind::Dense, bands: 0, around_ev: None },
         level: Level::Info,
         mesh: MeshChoice { divisions: None, spacing: 0.1 },
         filling: Filling::default(),

@@ -13,7 +13,7 @@ pub mod measure;
 pub mod solve;
 pub mod system;
 
-pub use bands::{BandOptions, Bands, PathChoice};
+pub use bands::{BandOptions, Bands, PathChoice, SolverChoice, SolverKind};
 pub use dos::{Broadening, DensityOfStates, DosOptions};
 pub use eigenvalues::{EigenvalueOptions, Eigenvalues};
 pub use fermi::{Fermi, FermiOptions};

@@ -14,7 +14,7 @@ use crate::batch::{Batch, Description, Parts, Shard};
 use crate::datasets::deeph;
 use crate::nn::train::{Observer, Silent};
 use crate::physics::{Error, Result};
-use crate::spectrum::solve::Solved;
+use crate::spectrum::solve::{Solved, Solver};
 use crate::spectrum::system::PREDICTION;
 use crate::spectrum::{Measure, Spectrum};
 
@@ -173,6 +173,8 @@ struct Work<'a, V: Verb> {
     units: Vec<String>,
     /// The one structure, its points, and how many go into a block.
     single: Option<(Spectrum, Vec<[f64; 3]>, usize)>,
+    /// How its eigenvalues are found, once that is known.
+    solver: Option<Solver>,
 }
 
 /// What a unit leaves behind.
@@ -193,9 +195,12 @@ impl<'a, V: Verb> Work<'a, V> {
                 let points = verb.measure().points(&spectrum)?;
                 let block = points.len().div_ceil(BLOCKS).max(1);
                 let units = (0..points.len().div_ceil(block)).map(|n| format!("k-{n:02}")).collect();
-                Ok(Work { verb, folders, units, single: Some((spectrum, points, block)) })
+                Ok(Work { verb, folders, units, single: Some((spectrum, points, block)), solver: None })
             }
-            _ => Ok(Work { verb, folders, units: folders.iter().map(|f| name(f)).collect(), single: None }),
+            _ => {
+                let units = folders.iter().map(|f| name(f)).collect();
+                Ok(Work { verb, folders, units, single: None, solver: None })
+            }
         }
     }
 
@@ -238,7 +243,12 @@ impl<V: Verb> Batch for Work<'_, V> {
         match &self.single {
             Some((spectrum, points, block)) => {
                 let own = &points[unit * block..points.len().min((unit + 1) * block)];
-                let solved = spectrum.solve(own, points.len(), measure.overlap_spectrum(), &mut Silent)?;
+                let solver = match self.solver.take() {
+                    Some(solver) => solver,
+                    None => measure.solver(spectrum)?,
+                };
+                let solved = spectrum.solve(own, points.len(), &solver, &mut Silent)?;
+                self.solver = Some(solver);
                 Ok(Part::Solved(solved))
             }
             None => {

@@ -191,7 +191,7 @@ fn wrong_requests_are_told() {
     failure(physics(&["bands", "--fermi", "magic"]).arg(&one), 2);
     failure(physics(&["bands", "--plot", "gif"]).arg(&one), 2);
     failure(physics(&["dos", "--mesh", "3,0,1"]).arg(&one), 2);
-    assert!(failure(physics(&["dos", "--sigma", "-1", "--spacing", "0.6"]).arg(&one), 1).contains("positive"));
+    assert!(failure(physics(&["dos", "--sigma", "0", "--spacing", "0.6"]).arg(&one), 1).contains("positive"));
     let file = one.join("hamiltonian.h5");
     let message = failure(physics(&["bands"]).args([&one, &structure("0002")]).arg("--hamiltonian").arg(file), 1);
     assert!(message.contains("hamiltonian_pred.h5"), "{message}");

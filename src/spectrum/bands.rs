@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 use super::filling::{Filling, Level, MeshChoice, Method};
-use super::solve::{Solved, values_of};
+use super::solve::{Solved, Solver, common_bands, values_of};
 use super::system::OWN;
 use super::{Measure, Sources, Spectrum};
 use crate::datasets::deeph::band_file::{BandFile, Piece};
@@ -28,6 +28,32 @@ pub enum PathChoice {
     File(PathBuf),
 }
 
+/// Which solver is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SolverKind {
+    /// Sparse for large cells of which little is filled, else dense.
+    Auto,
+    /// All bands.
+    Dense,
+    /// Bands next to an energy.
+    Sparse,
+}
+
+/// From this size on sparse factors may pay; below this filling of H(k) they do.
+const SPARSE: (usize, f64) = (3000, 0.2);
+
+/// A solver and what it needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SolverChoice {
+    /// Which.
+    pub kind: SolverKind,
+    /// Bands at each k, of a sparse one.
+    pub bands: usize,
+    /// The energy that they are nearest to, eV; none: the Fermi level.
+    pub around_ev: Option<f64>,
+}
+
 /// What to compute.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BandOptions {
@@ -37,6 +63,8 @@ pub struct BandOptions {
     pub path: PathChoice,
     /// Points of a path that no file gives.
     pub points: usize,
+    /// All bands or some.
+    pub solver: SolverChoice,
     /// The Fermi levels.
     pub level: Level,
     /// Where states are counted for them.
@@ -60,6 +88,8 @@ pub struct Bands {
     pub overlap_threshold: Option<f64>,
     /// Most eigenvectors of S(k) that were left out at any k, for each Hamiltonian.
     pub dropped: Vec<usize>,
+    /// How many bands lie below the first that is here: 0 but for a sparse solver.
+    pub first_band: usize,
     /// Fermi level of each on the mesh, if it was computed, eV; the comparisons align these.
     pub mesh_fermi_ev: Vec<Option<f64>>,
     /// The path.
@@ -80,7 +110,7 @@ impl BandOptions {
         match &self.path {
             PathChoice::File(file) => KPath::read(file),
             PathChoice::Folder if own.is_file() => KPath::read(&own),
-            _ => crystal_path(spectrum, self.points),
+            _ => KPath::usual(&spectrum.crystal, spectrum.dispersive(), self.points),
         }
     }
 
@@ -88,20 +118,49 @@ impl BandOptions {
     fn computed(&self, spectrum: &Spectrum) -> Result<Option<(Method, f64)>> {
         match self.level {
             Level::Info | Level::Given(_) => Ok(None),
+            Level::Computed(method) if method.needs_eigenvalues() && self.is_sparse(spectrum)? => {
+                let (what, expected) = ("--fermi".into(), "inertia with the sparse solver".into());
+                Err(Error::Mismatch { what, expected, found: "a method that needs all eigenvalues".into() })
+            }
             Level::Computed(method) => Ok(Some((method, self.filling.required(spectrum)?))),
             Level::Auto => {
                 let told = spectrum.info.fermi_energy_ev.is_some() && spectrum.names == [OWN];
                 let electrons = self.filling.electrons(spectrum)?.filter(|_| !told);
-                Ok(electrons.map(|electrons| (Method::Counting, electrons)))
+                let method = if self.is_sparse(spectrum)? { Method::Inertia } else { Method::Counting };
+                Ok(electrons.map(|electrons| (method, electrons)))
             }
         }
     }
-}
 
-/// The usual path of a layer for what has bands along a1 and a2 alone; one along the axis of a chain.
-fn crystal_path(spectrum: &Spectrum, points: usize) -> Result<KPath> {
-    let lattice = &spectrum.crystal.lattice;
-    Ok(KPath::two_dimensional(lattice, points))
+    fn is_sparse(&self, spectrum: &Spectrum) -> Result<bool> {
+        match self.solver.kind {
+            SolverKind::Dense => Ok(false),
+            SolverKind::Sparse if spectrum.overlap_threshold.is_some() => Err(Error::Mismatch {
+                what: "--overlap-threshold".into(),
+                expected: "none with the sparse solver".into(),
+                found: spectrum.overlap_threshold.map_or_else(String::new, |t| t.to_string()),
+            }),
+            SolverKind::Sparse => Ok(true),
+            SolverKind::Auto => Ok(spectrum.overlap_threshold.is_none()
+                && spectrum.size() >= SPARSE.0
+                && spectrum.filled_part()? < SPARSE.1),
+        }
+    }
+
+    /// The Fermi level of each Hamiltonian, or another energy, for a window of bands.
+    fn centres(&self, spectrum: &Spectrum) -> Result<Vec<f64>> {
+        let one = |h: usize| match (self.solver.around_ev, self.level) {
+            (Some(energy), _) | (None, Level::Given(energy)) => Ok(energy),
+            _ => match spectrum.info.fermi_energy_ev.filter(|_| spectrum.names[h] == OWN) {
+                Some(level) => Ok(level),
+                None => {
+                    let electrons = self.filling.required(spectrum)?;
+                    Ok(spectrum.fermi_by_inertia(h, &self.mesh.mesh(spectrum)?, electrons)?.fermi_ev)
+                }
+            },
+        };
+        (0..spectrum.names.len()).map(one).collect()
+    }
 }
 
 impl Measure for BandOptions {
@@ -114,10 +173,17 @@ impl Measure for BandOptions {
     /// Those of the path, then those of the mesh, if there is one.
     fn points(&self, spectrum: &Spectrum) -> Result<Vec<[f64; 3]>> {
         let mut points = self.k_path(spectrum)?.points();
-        if self.computed(spectrum)?.is_some() {
+        if self.computed(spectrum)?.is_some_and(|(method, _)| method.needs_eigenvalues()) {
             points.extend(self.mesh.mesh(spectrum)?.points);
         }
         Ok(points)
+    }
+
+    fn solver(&self, spectrum: &Spectrum) -> Result<Solver> {
+        if self.is_sparse(spectrum)? {
+            return Ok(Solver::Sparse { count: self.solver.bands, around_ev: self.centres(spectrum)? });
+        }
+        Ok(Solver::Dense { overlap_spectrum: false })
     }
 
     fn finish(&self, spectrum: &Spectrum, solved: &[Vec<Solved>]) -> Result<Bands> {
@@ -138,20 +204,36 @@ impl Measure for BandOptions {
             Level::Auto | Level::Info => mesh_fermi_ev[h],
         };
         let electrons = self.filling.electrons(spectrum)?;
+        let window = common_bands(on_path);
+        let first_band = window.as_ref().map_or(0, |window| window.start);
+        if let Some(window) = window.as_ref().filter(|window| window.is_empty()) {
+            let (what, expected) = ("bands that are found at every k".into(), "at least one (try more --bands)".into());
+            return Err(Error::Mismatch { what, expected, found: format!("{window:?}") });
+        }
+        let energies = |h: usize| match &window {
+            None => values_of(on_path, h),
+            Some(window) => {
+                let part = |s: &Solved| s.values[window.start - s.first..window.end - s.first].to_vec();
+                on_path.iter().filter_map(|row| row.get(h)).map(part).collect()
+            }
+        };
+        // Counted among the bands that are here.
         let occupied = electrons.map(|electrons| bands::occupied_bands(electrons, spectrum.spinful()));
+        let occupied = occupied.and_then(|n| n.checked_sub(first_band));
         let lattice = &spectrum.crystal.lattice;
         let structure = |h: usize| BandStructure {
             k: path.points(),
             distances: path.distances(lattice),
             ticks: path.ticks(lattice),
-            energies_ev: values_of(on_path, h),
+            energies_ev: energies(h),
             fermi_ev: shown(h),
             occupied,
         };
         let found: Vec<BandStructure> = (0..spectrum.names.len()).map(structure).collect();
         // Levels found in the same way are compared, not one of the DFT code with one of ours.
         let aligned = |h: usize| BandStructure { fermi_ev: mesh_fermi_ev[h], ..found[h].clone() };
-        let comparisons = match occupied {
+        let fewest = found.iter().flat_map(|b| b.energies_ev.iter().map(Vec::len)).min().unwrap_or(0);
+        let comparisons = match occupied.filter(|n| first_band == 0 || (1..=fewest).contains(n)) {
             Some(occupied) => {
                 let compare = |h| bands::compare(&aligned(h), &aligned(0), occupied, EMPTY);
                 (1..found.len()).map(compare).collect::<Result<_>>()?
@@ -165,6 +247,7 @@ impl Measure for BandOptions {
             comparisons,
             overlap_threshold: spectrum.overlap_threshold,
             dropped: (0..spectrum.names.len()).map(|h| super::solve::most_dropped(solved, h)).collect(),
+            first_band,
             mesh_fermi_ev,
             path,
             reciprocal: lattice.reciprocal().transpose().into(),
@@ -183,6 +266,10 @@ impl Bands {
                 c.band_mae_mev, c.band_max_mev, c.occupied, c.empty
             );
             text += &c.fermi_aligned_mae_mev.map_or("\n".into(), |mae| format!(", {mae:.3} meV from E_F\n"));
+        }
+        if self.first_band > 0 {
+            let count = self.bands.first().and_then(|b| b.energies_ev.first()).map_or(0, Vec::len);
+            text += &format!("{count} bands, {} below them\n", self.first_band);
         }
         for (name, dropped) in self.names.iter().zip(&self.dropped).filter(|(_, dropped)| **dropped > 0) {
             text += &format!("{name}: up to {dropped} eigenvectors of the overlap left out\n");

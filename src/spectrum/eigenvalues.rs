@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::solve::Solved;
+use super::solve::{Solved, Solver};
 use super::{Measure, Sources, Spectrum};
 use crate::physics::Result;
 
@@ -41,8 +41,8 @@ impl Measure for EigenvalueOptions {
         Ok(self.k.clone())
     }
 
-    fn overlap_spectrum(&self) -> bool {
-        true
+    fn solver(&self, _: &Spectrum) -> Result<Solver> {
+        Ok(Solver::Dense { overlap_spectrum: true })
     }
 
     fn finish(&self, spectrum: &Spectrum, solved: &[Vec<Solved>]) -> Result<Eigenvalues> {

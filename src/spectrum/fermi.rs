@@ -47,7 +47,8 @@ impl Measure for FermiOptions {
     fn points(&self, spectrum: &Spectrum) -> Result<Vec<[f64; 3]>> {
         // Before hours of work, not after.
         self.filling.required(spectrum)?;
-        Ok(self.mesh.mesh(spectrum)?.points)
+        let mesh = self.mesh.mesh(spectrum)?;
+        Ok(if self.method.needs_eigenvalues() { mesh.points } else { vec![] })
     }
 
     fn finish(&self, spectrum: &Spectrum, solved: &[Vec<Solved>]) -> Result<Fermi> {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use super::Spectrum;
 use super::solve::{Solved, values_of};
 use crate::datasets::elements;
+use crate::physics::electronic::dense::Conditioning;
 use crate::physics::electronic::fermi::{self, FermiLevel};
 use crate::physics::electronic::mesh::Mesh;
 use crate::physics::electronic::smearing::Smearing;
@@ -116,6 +117,15 @@ pub enum Method {
     },
     /// Bands interpolated in tetrahedra.
     Tetrahedra,
+    /// The same as counting, by the numbers of levels below an energy: hardly any eigenvalue is computed.
+    Inertia,
+}
+
+impl Method {
+    /// Whether it works from the eigenvalues on the mesh.
+    pub fn needs_eigenvalues(self) -> bool {
+        self != Method::Inertia
+    }
 }
 
 /// Which Fermi level the energies of a picture are measured from.
@@ -152,7 +162,23 @@ impl Spectrum {
             Method::Smearing { smearing, width_ev } => {
                 fermi::by_smearing(&values, &mesh.weights, electrons, spinful, smearing, width_ev)
             }
+            Method::Inertia => self.fermi_by_inertia(hamiltonian, mesh, electrons),
             Method::Tetrahedra => fermi::by_tetrahedra(&values, mesh, &self.crystal.lattice, electrons, spinful),
         }
+    }
+
+    /// The Fermi level of one Hamiltonian without eigenvalues.
+    ///
+    /// # Errors
+    /// An overlap of which eigenvectors are to be left out, or as [`fermi::by_inertia`].
+    pub fn fermi_by_inertia(&self, hamiltonian: usize, mesh: &Mesh, electrons: f64) -> Result<FermiLevel> {
+        if self.conditioning.get(hamiltonian).is_some_and(|c| *c != Conditioning::Strict) {
+            return Err(Error::Mismatch {
+                what: "--overlap-threshold".into(),
+                expected: "none where the Fermi level is found by inertia".into(),
+                found: self.overlap_threshold.map_or_else(String::new, |t| t.to_string()),
+            });
+        }
+        fermi::by_inertia(&self.hamiltonians[hamiltonian], &self.overlap, mesh, electrons, self.spinful())
     }
 }

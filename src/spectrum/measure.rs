@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::solve::Solved;
+use super::solve::{Solved, Solver};
 use super::{Sources, Spectrum};
 use crate::nn::train::Observer;
 use crate::physics::Result;
@@ -22,9 +22,13 @@ pub trait Measure: Clone + Serialize + DeserializeOwned {
     /// Options that do not fit the structure.
     fn points(&self, spectrum: &Spectrum) -> Result<Vec<[f64; 3]>>;
 
-    /// Whether the smallest eigenvalue of S(k) is wanted.
-    fn overlap_spectrum(&self) -> bool {
-        false
+    /// Which eigenvalues, and how.
+    ///
+    /// # Errors
+    /// Those of finding the energy around which they are wanted.
+    fn solver(&self, spectrum: &Spectrum) -> Result<Solver> {
+        let _ = spectrum;
+        Ok(Solver::Dense { overlap_spectrum: false })
     }
 
     /// The result, from the solutions at all points, `[k][hamiltonian]`.
@@ -39,7 +43,7 @@ pub trait Measure: Clone + Serialize + DeserializeOwned {
     /// Those of all steps.
     fn of(&self, spectrum: &Spectrum, observer: &mut dyn Observer) -> Result<Self::Found> {
         let points = self.points(spectrum)?;
-        let solved = spectrum.solve(&points, points.len(), self.overlap_spectrum(), observer)?;
+        let solved = spectrum.solve(&points, points.len(), &self.solver(spectrum)?, observer)?;
         self.finish(spectrum, &solved)
     }
 }

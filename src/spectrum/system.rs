@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::datasets::deeph::info::Info;
 use crate::datasets::deeph::matrix::{BlockMatrix, Entries};
 use crate::datasets::deeph::{self, ReadOptions, Record, unified};
-use crate::physics::electronic::Bloch;
+use crate::physics::electronic::{Bloch, sparse};
 use crate::physics::electronic::dense::Conditioning;
 use crate::physics::hamiltonian::basis::Basis;
 use crate::physics::structure::Crystal;
@@ -142,6 +142,15 @@ impl Spectrum {
     /// Along which lattice vectors there are bands at all.
     pub fn dispersive(&self) -> [bool; 3] {
         std::array::from_fn(|axis| self.operators().any(|operator| operator.dispersive()[axis]))
+    }
+
+    /// The part of H(k) that is filled, largest of all Hamiltonians.
+    ///
+    /// # Errors
+    /// Operators of different sizes.
+    pub fn filled_part(&self) -> Result<f64> {
+        let parts = self.hamiltonians.iter().map(|h| sparse::filling(h, &self.overlap));
+        parts.collect::<Result<Vec<_>>>().map(|parts| parts.into_iter().fold(0.0, f64::max))
     }
 
     fn operators(&self) -> impl Iterator<Item = &Bloch> {

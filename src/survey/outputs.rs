@@ -153,6 +153,10 @@ impl Verb for FermiVerb {
     fn table(&self, found: &Fermi) -> String {
         found.line() + "\n"
     }
+
+    fn splits_over_k(&self) -> bool {
+        self.options.method.needs_eigenvalues()
+    }
 }
 
 /// `physics eigenvalues`.

@@ -1,9 +1,9 @@
 //! `tesseral physics bands`.
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use tesseral::spectrum::{BandOptions, PathChoice, Sources};
+use tesseral::spectrum::{BandOptions, PathChoice, SolverChoice, SolverKind, Sources};
 use tesseral::survey::outputs::BandsVerb;
 
 use super::options::{Sharded, States, Zero, absolute, answer};
@@ -32,6 +32,15 @@ pub(crate) struct Bands {
     /// Energies of the picture, eV from the Fermi level
     #[arg(long, value_parser = window, default_value = "-8,6", allow_hyphen_values = true)]
     window: [f64; 2],
+    /// Dense: all bands. Sparse: --bands of them next to --around, for large cells
+    #[arg(long, value_enum, default_value = "auto")]
+    solver: SolverName,
+    /// Bands at each k, of the sparse solver
+    #[arg(long, default_value_t = 50)]
+    bands: usize,
+    /// Energy that these are nearest to, eV; by default the Fermi level
+    #[arg(long, allow_hyphen_values = true)]
+    around: Option<f64>,
     #[command(flatten)]
     zero: Zero,
     #[command(flatten)]
@@ -40,6 +49,17 @@ pub(crate) struct Bands {
     pictures: Pictures,
     #[command(flatten)]
     sharded: Sharded,
+}
+
+/// Which solver.
+#[derive(Clone, Copy, ValueEnum)]
+enum SolverName {
+    /// Sparse for large cells of which little is filled, else dense
+    Auto,
+    /// All bands
+    Dense,
+    /// Some bands
+    Sparse,
 }
 
 impl Bands {
@@ -54,10 +74,16 @@ impl Bands {
             replace: false,
             overlap_threshold: self.overlap_threshold,
         };
+        let kind = match self.solver {
+            SolverName::Auto => SolverKind::Auto,
+            SolverName::Dense => SolverKind::Dense,
+            SolverName::Sparse => SolverKind::Sparse,
+        };
         let options = BandOptions {
             sources,
             path,
             points: self.points,
+            solver: SolverChoice { kind, bands: self.bands, around_ev: self.around },
             level: self.zero.level()?,
             mesh: self.states.mesh(),
             filling: self.states.filling(),

@@ -47,6 +47,8 @@ pub(crate) enum MethodName {
     Smearing,
     /// Bands interpolated in tetrahedra
     Tetrahedra,
+    /// As counting, faster: numbers of levels below an energy
+    Inertia,
 }
 
 /// The shape of a smeared step.
@@ -76,6 +78,7 @@ impl Smeared {
         match name {
             MethodName::Counting => Method::Counting,
             MethodName::Tetrahedra => Method::Tetrahedra,
+            MethodName::Inertia => Method::Inertia,
             MethodName::Smearing => {
                 let smearing = match self.shape {
                     Shape::FermiDirac => Smearing::FermiDirac,
@@ -92,7 +95,7 @@ impl Smeared {
 #[derive(Args)]
 pub(crate) struct Zero {
     /// Fermi level: auto (info.json's, else and for predictions by counting), info, a number of eV for all, or how to
-    /// compute all of them: counting, smearing, tetrahedra
+    /// compute all of them: counting, smearing, tetrahedra, inertia
     #[arg(long, value_name = "LEVEL", default_value = "auto", allow_hyphen_values = true)]
     fermi: String,
     #[command(flatten)]
