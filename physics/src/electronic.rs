@@ -13,8 +13,8 @@ mod krylov;
 pub mod mesh;
 mod pencil;
 pub mod smearing;
-pub mod spectral_error;
 pub mod sparse;
+pub mod spectral_error;
 pub mod tetrahedra;
 
 pub use bands::BandStructure;

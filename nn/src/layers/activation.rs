@@ -24,6 +24,43 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     apply(Add, &[a, b])
 }
 
+/// `x` times a constant of its shape (no gradient flows into that), element by element; f32 or f64.
+///
+/// # Errors
+/// Shapes or dtypes that differ.
+pub fn times_constant(x: &Tensor, constant: &Tensor) -> Result<Tensor> {
+    if x.shape() != constant.shape() {
+        candle_core::bail!("times: equal shapes expected, found {:?} and {:?}", x.dims(), constant.dims());
+    }
+    apply(Times, &[x, &constant.detach()])
+}
+
+struct Times;
+
+impl Operation for Times {
+    const NAME: &'static str = "times";
+
+    fn forward<T: Real>(&self, inputs: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
+        let (a, b) = (inputs[0].data, inputs[1].data);
+        let y = rows::build(1, &blocks(a.len()), |block, y| product(&a[block.clone()], &b[block], y));
+        Ok((y, inputs[0].dims.to_vec()))
+    }
+
+    fn backward<T: Real>(&self, inputs: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
+        let b = inputs[1].data;
+        let dx = rows::build(1, &blocks(dy.len()), |block, dx| product(&dy[block.clone()], &b[block], dx));
+        Ok(vec![dx, Vec::new()])
+    }
+}
+
+vectorised! {
+    fn product<T>(a: &[T], b: &[T], y: &mut [T]) {
+        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+            *y = *a * *b;
+        }
+    }
+}
+
 struct Add;
 
 impl Operation for Add {

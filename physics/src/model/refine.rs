@@ -29,7 +29,8 @@ use tesseral_nn::equivariant::mixture::Mixture;
 use tesseral_nn::equivariant::sparse_map::SparseMap;
 use tesseral_nn::equivariant::spherical_harmonics::spherical_harmonics;
 use tesseral_nn::layers::Dense;
-use tesseral_nn::layers::activation::silu;
+use tesseral_nn::layers::activation::{add, silu, times_constant};
+use tesseral_nn::layers::arrange::{gather, side_by_side};
 use tesseral_nn::layers::norm::LayerNorm;
 
 /// Widths of stage 2.
@@ -136,8 +137,8 @@ pub struct RefineInput {
     baseline: Tensor,
     /// Edges by their first node.
     neighbours: Arc<Neighbours>,
-    /// Nodes at the two ends, `[E]` u32 each.
-    ends: [Tensor; 2],
+    /// Nodes at the two ends, `[E]` each.
+    ends: [Arc<[usize]>; 2],
 }
 
 struct Block {
@@ -255,16 +256,14 @@ impl Refine {
         let lengths = geometry.vectors.iter().map(|v| (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]).sqrt());
         let scale: Vec<f64> = lengths.flat_map(|r| s.residual_scale(r, &self.output_layout)).collect();
         let shape = (geometry.vectors.len(), self.output_layout.dim());
-        let ends = |k: usize| -> Result<Tensor> {
-            let list: Vec<u32> = geometry.edge_frames.edges().iter().map(|e| e[k] as u32).collect();
-            Ok(Tensor::new(list, device)?)
-        };
+        let ends =
+            [0, 1].map(|k: usize| -> Arc<[usize]> { geometry.edge_frames.edges().iter().map(|e| e[k]).collect() });
         let sources: Vec<usize> = geometry.edge_frames.edges().iter().map(|e| e[0]).collect();
         let node = covariant.node.broadcast_mul(&inverse(&s.node_rms, &self.node_layout)?)?.detach();
         let edge = edge.broadcast_mul(&inverse(&s.edge_rms, &self.edge_layout)?)?.detach();
         let (node_e3nn, edge_e3nn) =
             (self.node_layout.to_e3nn().apply(&node)?, self.edge_layout.to_e3nn().apply(&edge)?);
-        let end_features = |k: usize| -> Result<Tensor> { Ok(node_e3nn.index_select(&ends(k)?, 0)?) };
+        let end_features = |k: usize| gather(&node_e3nn, &ends[k], 0..self.node_layout.dim());
         let parts = [edge_e3nn, end_features(0)?, end_features(1)?];
         let irreps = [self.edge_layout.irreps(), self.node_layout.irreps(), self.node_layout.irreps()];
         Ok(RefineInput {
@@ -277,7 +276,7 @@ impl Refine {
             radial: geometry.radial_basis.clone(),
             baseline: covariant.blocks.detach(),
             neighbours: Arc::new(Neighbours::new(geometry.edge_frames.nodes(), &sources)?),
-            ends: [ends(0)?, ends(1)?],
+            ends,
         })
     }
 
@@ -294,9 +293,9 @@ impl Refine {
             frames.as_ref().map_or_else(|| Ok(x.clone()), |f| Ok(to_edge_frame(f, layout, x)?))
         };
         let x = turned(&node_frames, &self.node_layout, &input.node)?;
-        let mut n = self.node_in.forward(&Tensor::cat(&[&x, &input.node_norms], 1)?)?;
+        let mut n = self.node_in.forward(&side_by_side(&[&x, &input.node_norms])?)?;
         let x = turned(&edge_frames, &self.edge_layout, &input.edge)?;
-        let mut e = self.edge_in.forward(&Tensor::cat(&[&x, &input.edge_norms, &input.radial], 1)?)?;
+        let mut e = self.edge_in.forward(&side_by_side(&[&x, &input.edge_norms, &input.radial])?)?;
         for block in &self.blocks {
             (n, e) = block.forward(input, &n, &e)?;
         }
@@ -310,34 +309,34 @@ impl Refine {
             Ok(s.mixture.forward(&candidates, &s.weights.forward(&hidden)?)?)
         });
         let y = match (raw.transpose()?, steered.transpose()?) {
-            (Some(a), Some(b)) => (a + b)?,
+            (Some(a), Some(b)) => add(&a, &b)?,
             (Some(y), None) | (None, Some(y)) => y,
             (None, None) => input.scale.zeros_like()?,
         };
         // The scale is one number a slot, so it commutes with the rotation that raw components came back through.
-        let y = (y * &input.scale)?;
+        let y = times_constant(&y, &input.scale)?;
         let correction = self.to_blocks.apply(&self.output_layout.to_e3nn().apply(&y)?)?;
-        Ok((&input.baseline + correction)?)
+        Ok(add(&input.baseline, &correction)?)
     }
 }
 
 impl Block {
     fn forward(&self, input: &RefineInput, n: &Tensor, e: &Tensor) -> Result<(Tensor, Tensor)> {
         let (ns, es) = (self.node_norm.forward(n)?, self.edge_norm.forward(e)?);
-        let far = ns.index_select(&input.ends[1], 0)?;
-        let kv = self.keys_values.forward(&Tensor::cat(&[far, es.clone()], 1)?)?;
+        let far = gather(&ns, &input.ends[1], 0..ns.dims2()?.1)?;
+        let kv = self.keys_values.forward(&side_by_side(&[&far, &es])?)?;
         let bias = self.bias.forward(&input.radial)?;
         let a = edge_attention(&input.neighbours, &self.query.forward(&ns)?, &kv, &bias)?;
-        let n = (n + self.attended.forward(&a)?)?;
+        let n = add(n, &self.attended.forward(&a)?)?;
         let hidden = silu(&self.node_hidden[0].forward(&n)?)?;
-        let n = (n + self.node_hidden[1].forward(&hidden)?)?;
+        let n = add(&n, &self.node_hidden[1].forward(&hidden)?)?;
         // A linear map of [n_i, n_j, e_ij], the node parts computed once a node.
         let parts = self.mix_nodes.forward(&self.mix_norm.forward(&n)?)?;
         let hidden = parts.dims2()?.1 / 2;
-        let near = parts.narrow(1, 0, hidden)?.contiguous()?.index_select(&input.ends[0], 0)?;
-        let far = parts.narrow(1, hidden, hidden)?.contiguous()?.index_select(&input.ends[1], 0)?;
-        let mixed = ((self.edge_hidden.forward(&es)? + near)? + far)?;
-        let e = (e + self.edge_out.forward(&silu(&mixed)?)?)?;
+        let near = gather(&parts, &input.ends[0], 0..hidden)?;
+        let far = gather(&parts, &input.ends[1], hidden..2 * hidden)?;
+        let mixed = add(&add(&self.edge_hidden.forward(&es)?, &near)?, &far)?;
+        let e = add(e, &self.edge_out.forward(&silu(&mixed)?)?)?;
         Ok((n, e))
     }
 }
