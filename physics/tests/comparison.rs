@@ -202,15 +202,37 @@ fn the_occupied_subspace_is_what_is_compared() {
 fn ghosts_are_counted() {
     let atom = Atom::new(4);
     let h = diagonal(&[-4.0, -3.0, 1.0, 9.0]);
-    // One level falls far below all others: all below the window's top are displaced.
+    // One level falls far below all others: the three below the window's top are displaced, by 36, 1 and 4 eV; a common
+    // shift explains one of them.
     let found = compare(&atom, &h, &diagonal(&[-4.0, -3.0, 1.0, -40.0]), 4.0);
-    assert_eq!((found.ghosts_below, found.ghost_states), (1, 3));
+    assert_eq!((found.ghosts_below, found.ghost_states), (1, 2));
     // 0.4 eV is an error, no ghost.
     let found = compare(&atom, &h, &diagonal(&[-4.4, -3.0, 1.0, 9.0]), 4.0);
     assert_eq!((found.ghosts_below, found.ghost_states), (0, 0));
+    // A shift of all is none either.
+    let found = compare(&atom, &h, &diagonal(&[2.0, 3.0, 7.0, 15.0]), 4.0);
+    assert_eq!((found.ghosts_below, found.ghost_states), (0, 0));
+    assert!(found.band_max_mev.unwrap() < 1e-9);
     // Above the window nobody looks.
     let found = compare(&atom, &h, &diagonal(&[-4.0, -3.0, 1.0, 12.0]), 4.0);
     assert_eq!((found.ghost_states, found.states), (0, 3));
+}
+
+#[test]
+fn a_threshold_for_the_overlap_lays_ghosts() {
+    let record = sample();
+    let prediction = predicted(&record, 0.03);
+    let with = |threshold| {
+        let mut options = options([1; 3]);
+        options.spectrum.as_mut().unwrap().spectral.overlap_threshold = threshold;
+        let case = case(record.clone(), prediction.clone());
+        comparison::compare_structure(&case, &options).unwrap().spectrum.unwrap().errors
+    };
+    let (without, with) = (with(None), with(Some(0.005)));
+    assert!(without.ghosts_below >= 4 && without.ghost_states >= 4 && without.similarity_mean < 0.95);
+    assert_eq!((with.ghosts_below, without.dropped, with.dropped), (0, 0, 12));
+    assert!(with.band_mae_mev.unwrap() < 0.2 * without.band_mae_mev.unwrap());
+    assert!(with.similarity_mean > 0.99);
 }
 
 #[test]

@@ -153,7 +153,9 @@ fn lists(errors: &MatrixErrors) -> String {
     let mut ranges: Vec<_> = errors.by_distance.iter().collect();
     let size = |f: &Figures| f.mae_gauge_fixed_mev.unwrap_or(f.mae_mev);
     ranges.sort_by(|a, b| size(&b.figures).total_cmp(&size(&a.figures)));
-    for range in ranges.into_iter().take(MOST_LINES) {
+    ranges.truncate(MOST_LINES);
+    ranges.sort_by(|a, b| a.to.total_cmp(&b.to));
+    for range in ranges {
         let name = if range.to == 0.0 { "on-site".into() } else { format!("{} to {} A", range.from, range.to) };
         text += &line(name, &range.figures);
     }

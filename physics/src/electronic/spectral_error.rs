@@ -74,9 +74,10 @@ pub struct SpectralErrors {
     pub gap_predicted_ev: f64,
     /// Their difference, meV.
     pub gap_error_mev: f64,
-    /// States up to the top of the window that are off by more than 0.5 eV after mu is taken off.
+    /// States up to the top of the window that no common shift brings near the reference: those outside the interval of
+    /// 1 eV that holds most differences.
     pub ghost_states: usize,
-    /// Predicted states more than 0.5 eV below the lowest band of the reference, after mu is taken off.
+    /// Predicted states more than 0.5 eV below the lowest band of the reference, after that shift.
     pub ghosts_below: usize,
     /// Mean similarity of the occupied subspaces; 1 where they are equal.
     pub similarity_mean: f64,
@@ -98,7 +99,7 @@ struct Point {
 }
 
 /// Compares `prediction` with `reference`, both over `overlap`, on `mesh`. `mu_ev` is the gauge of the matrices
-/// (`hamiltonian::gauge`); only ghosts and the Fermi error need it, for a ghost would spoil every mean of levels.
+/// (`hamiltonian::gauge`), taken off the Fermi level.
 ///
 /// # Errors
 /// Operators of different sizes, an overlap that is not positive definite, a threshold that is not positive, a filling that the states cannot hold.
@@ -129,19 +130,19 @@ pub fn compare(
     let [low, high] = options.window_ev.map(|e| e + level.fermi_ev);
     let lowest = reference.iter().flatten().copied().fold(f64::INFINITY, f64::min);
     let mut window: Vec<(f64, bool, f64)> = Vec::new();
-    let (mut ghost_states, mut ghosts_below) = (0, 0);
+    let mut below_top: Vec<(f64, usize)> = Vec::new();
     for (point, &weight) in points.iter().zip(&mesh.weights) {
         let filled = occupied(point);
         for (n, (e, p)) in point.reference.iter().zip(&point.predicted).enumerate().filter(|(_, (e, _))| **e <= high) {
-            if (p - mu_ev - e).abs() > GHOST_EV {
-                ghost_states += weight;
-            }
+            below_top.push((p - e, weight));
             if *e >= low {
                 window.push((p - e, n < filled, weight as f64));
             }
         }
-        ghosts_below += weight * point.predicted.iter().filter(|p| **p - mu_ev < lowest - GHOST_EV).count();
     }
+    let (common, ghost_states) = common_difference(&mut below_top, mu_ev);
+    let below = |point: &Point| point.predicted.iter().filter(|p| **p - common < lowest - GHOST_EV).count();
+    let ghosts_below = points.iter().zip(&mesh.weights).map(|(point, weight)| weight * below(point)).sum();
     let shift_ev = match window.iter().any(|state| state.1) {
         true => -mean(window.iter().filter(|state| state.1).map(|s| (s.0, s.2))).unwrap_or(0.0),
         false => -mu_ev,
@@ -240,6 +241,30 @@ fn common_subspaces(reference: &Solution, predicted: &Solution, overlap: &Mat<Co
         sum
     };
     (0..projected.nrows().min(projected.ncols())).map(grow).collect()
+}
+
+/// The common part of `differences` (with weights), and the weight of those that are not within [`GHOST_EV`] of it: the
+/// mean of the interval of twice that width that holds most of them. Unlike a mean of all it does not notice ghosts. Of
+/// equal intervals the one nearest to `mu` counts.
+fn common_difference(differences: &mut [(f64, usize)], mu: f64) -> (f64, usize) {
+    differences.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let total: usize = differences.iter().map(|d| d.1).sum();
+    let (mut best, mut most) = (mu, 0);
+    let (mut end, mut weight, mut sum) = (0, 0, 0.0);
+    for start in 0..differences.len() {
+        while end < differences.len() && differences[end].0 - differences[start].0 <= 2.0 * GHOST_EV {
+            weight += differences[end].1;
+            sum += differences[end].0 * differences[end].1 as f64;
+            end += 1;
+        }
+        let middle = sum / weight as f64;
+        if weight > most || (weight == most && (middle - mu).abs() < (best - mu).abs()) {
+            (best, most) = (middle, weight);
+        }
+        weight -= differences[start].1;
+        sum -= differences[start].0 * differences[start].1 as f64;
+    }
+    (best, total - most)
 }
 
 /// Electrons of the states below `level`.
