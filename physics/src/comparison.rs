@@ -1,7 +1,9 @@
 //! How far a predicted Hamiltonian is from its reference: matrix elements by group, and the spectrum.
 //!
-//! Modules, each using only those above it: [`sums`], [`report`], [`tally`], [`spectrum`].
+//! Modules, each using only those above it: [`sums`], [`report`], `difference`, `grid`, [`tally`], [`spectrum`].
 
+mod difference;
+mod grid;
 pub mod report;
 pub mod spectrum;
 pub mod sums;

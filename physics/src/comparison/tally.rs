@@ -4,13 +4,14 @@
 //! structure is small, so many can be made in parallel and merged in their order.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use tesseral_datasets::deeph::Record;
-use tesseral_datasets::deeph::matrix::{AtomPair, BlockMatrix, Entries};
+use tesseral_datasets::deeph::matrix::{AtomPair, BlockMatrix};
 use tesseral_datasets::elements;
 
+use super::difference::{Difference, elements_of, modulus, real_part};
+use super::grid::{self, Grid, orbital_name};
 use super::report::*;
 use super::sums::Sums;
 use crate::hamiltonian::basis::Basis;
@@ -36,41 +37,12 @@ pub struct Counting {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// By ordered pair of elements, each pair of single orbitals; spins pooled.
-    #[serde(with = "listed")]
+    #[serde(with = "grid::listed")]
     grids: BTreeMap<(u32, u32), Grid>,
     ranges: BTreeMap<usize, Sums>,
     structures: Vec<(String, Option<f64>, Sums)>,
     largest: [Option<Extreme>; 2],
     parity: Vec<ParityElement>,
-}
-
-/// The grids as a list: JSON has no pairs for keys.
-mod listed {
-    use super::{BTreeMap, Grid};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(grids: &BTreeMap<(u32, u32), Grid>, to: S) -> Result<S::Ok, S::Error> {
-        grids.iter().collect::<Vec<_>>().serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<(u32, u32), Grid>, D::Error> {
-        Vec::<((u32, u32), Grid)>::deserialize(from).map(|list| list.into_iter().collect())
-    }
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Grid {
-    shells: [Vec<usize>; 2],
-    /// `[rows * columns]`.
-    sums: Vec<Sums>,
-}
-
-/// One structure: the reference, the prediction, and their difference before and after mu S is taken off.
-struct Difference<'a> {
-    reference: &'a BlockMatrix,
-    raw: BlockMatrix,
-    fixed: Option<BlockMatrix>,
-    mu_ev: Option<f64>,
 }
 
 impl Tally {
@@ -277,66 +249,6 @@ impl Tally {
     }
 }
 
-impl<'a> Difference<'a> {
-    fn new(prediction: &BlockMatrix, reference: &'a BlockMatrix, overlap: Option<&BlockMatrix>) -> Result<Self> {
-        let raw = gauge::difference(prediction, reference)?;
-        let mu_ev = overlap.map(|overlap| gauge::projection(&raw, overlap)).transpose()?;
-        let fixed = overlap.zip(mu_ev).map(|(overlap, mu)| gauge::shifted(&raw, overlap, -mu)).transpose()?;
-        Ok(Self { reference, raw, fixed, mu_ev })
-    }
-}
-
-impl Grid {
-    fn new(shells: [Vec<usize>; 2]) -> Self {
-        let size = shells.iter().map(|shells| orbitals(shells)).product();
-        Self { shells, sums: vec![Sums::default(); size] }
-    }
-
-    /// Adds a block of `shape`; both spins of an orbital are one. Returns the sums of the block.
-    fn add(&mut self, difference: &Difference<'_>, block: usize, shape: [usize; 2]) -> Sums {
-        let (rows, columns) = (orbitals(&self.shells[0]), orbitals(&self.shells[1]));
-        let mut all = Sums::default();
-        for (offset, place) in elements_of(difference.reference, block).enumerate() {
-            let (row, column) = ((offset / shape[1]) % rows, (offset % shape[1]) % columns);
-            let raw = modulus(&difference.raw, place);
-            let fixed = difference.fixed.as_ref().map(|fixed| modulus(fixed, place));
-            let magnitude = modulus(difference.reference, place);
-            all.add(raw, fixed, magnitude);
-            self.sums[row * columns + column].add(raw, fixed, magnitude);
-        }
-        all
-    }
-
-    /// `s1-p2` and the sums of the two shells, for all pairs of shells.
-    fn by_shells(&self) -> Vec<(String, Sums)> {
-        let columns = orbitals(&self.shells[1]);
-        let mut found = Vec::new();
-        for (row_name, rows) in shell_ranges(&self.shells[0]) {
-            for (column_name, range) in shell_ranges(&self.shells[1]) {
-                let mut sums = Sums::default();
-                for row in rows.clone() {
-                    self.sums[row * columns + range.start..row * columns + range.end]
-                        .iter()
-                        .for_each(|s| sums.merge(s));
-                }
-                found.push((format!("{row_name}-{column_name}"), sums));
-            }
-        }
-        found
-    }
-
-    fn map(&self, element_pair: String) -> OrbitalMap {
-        let names = |shells: &[usize]| shell_ranges(shells).map(|(name, range)| (name, range.len())).collect();
-        let rows = self.sums.chunks(orbitals(&self.shells[1]));
-        OrbitalMap {
-            element_pair,
-            rows: names(&self.shells[0]),
-            columns: names(&self.shells[1]),
-            mae_mev: rows.map(|row| row.iter().map(Sums::mae_mev).collect()).collect(),
-        }
-    }
-}
-
 /// For each block of `reference` whether it counts under the mask.
 fn with_overlap(reference: &BlockMatrix, overlap: &BlockMatrix) -> Result<Vec<bool>> {
     let places = symmetry::places(overlap)?;
@@ -347,57 +259,8 @@ fn with_overlap(reference: &BlockMatrix, overlap: &BlockMatrix) -> Result<Vec<bo
     Ok(reference.pairs.iter().map(counts).collect())
 }
 
-fn elements_of(matrix: &BlockMatrix, block: usize) -> Range<usize> {
-    matrix.boundaries[block]..matrix.boundaries[block + 1]
-}
-
-fn orbitals(shells: &[usize]) -> usize {
-    shells.iter().map(|l| 2 * l + 1).sum()
-}
-
 /// `O-H`.
 fn pair_name((first, second): (u32, u32)) -> String {
     let name = |number| elements::symbol(number).map_or_else(|| number.to_string(), str::to_owned);
     format!("{}-{}", name(first), name(second))
-}
-
-/// `s1`, `s2`, `p1`, .. with the orbitals of each.
-fn shell_ranges(shells: &[usize]) -> impl Iterator<Item = (String, Range<usize>)> + '_ {
-    let (mut first, mut ranks) = (0, BTreeMap::new());
-    shells.iter().map(move |&l| {
-        let rank = ranks.entry(l).or_insert(0);
-        *rank += 1;
-        let letter = b"spdfghijk".get(l).map_or('?', |letter| char::from(*letter));
-        let range = first..first + 2 * l + 1;
-        first = range.end;
-        (format!("{letter}{rank}"), range)
-    })
-}
-
-/// `p1 m=-1`, in a spinful block of `size` orbitals `p1 m=-1 up`.
-fn orbital_name(shells: &[usize], index: usize, size: usize) -> String {
-    let count = orbitals(shells).max(1);
-    let spin = match (size == 2 * count, index < count) {
-        (false, _) => "",
-        (true, true) => " up",
-        (true, false) => " down",
-    };
-    let found = shell_ranges(shells).find(|(_, range)| range.contains(&(index % count)));
-    let Some((name, range)) = found else { return index.to_string() };
-    let m = (index % count - range.start) as i64 - (range.len() as i64 - 1) / 2;
-    format!("{name} m={m}{spin}")
-}
-
-fn modulus(matrix: &BlockMatrix, place: usize) -> f64 {
-    match &matrix.entries {
-        Entries::Real(values) => values[place].abs(),
-        Entries::Complex(values) => values[place].norm(),
-    }
-}
-
-fn real_part(matrix: &BlockMatrix, place: usize) -> f64 {
-    match &matrix.entries {
-        Entries::Real(values) => values[place],
-        Entries::Complex(values) => values[place].re,
-    }
 }
