@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use approx::assert_abs_diff_eq;
 use nalgebra::{Rotation3, Vector3};
 use tesseral_datasets::deeph::matrix::Entries;
+use tesseral_datasets::deeph::validate::Limits;
 use tesseral_datasets::deeph::{ReadOptions, Record, read, unified};
+use tesseral_datasets::import::{self, Source};
 use tesseral_physics::electronic::dense::{self, Options};
 use tesseral_physics::electronic::smearing::Smearing;
 use tesseral_physics::electronic::{Bloch, Mesh, bands, fermi, sparse};
@@ -149,6 +151,34 @@ fn molecule_has_the_documented_levels_and_mid_gap() {
     let mesh = Mesh::new([1, 1, 1], true).unwrap();
     let inertia = fermi::by_inertia(&ethanol.h, &ethanol.s, &mesh, electrons, false).unwrap();
     assert_abs_diff_eq!(inertia.fermi_ev, level.fermi_ev, epsilon = 1e-8);
+}
+
+#[test]
+fn sixty_four_silicon_atoms_have_the_documented_edges() {
+    let Some(folder) = data("deeph/deeptb/Si64.0") else { return };
+    let record = import::read(&folder, Source::DeePtb, 0, &Limits::default()).unwrap().record;
+    let crystal = Crystal::from_poscar(&record.poscar).unwrap();
+    let basis = Basis::from_info(&record.info).unwrap();
+    let bloch = |m: &Option<_>| Bloch::new(m.as_ref().unwrap(), &basis, &crystal.species).unwrap();
+    let (h, s) = (bloch(&record.hamiltonian), bloch(&record.overlap));
+    // Four valence electrons an atom: 128 occupied bands.
+    let full = dense::eigenvalues(&h, &s, &[[0.0; 3]]).unwrap().remove(0);
+    for (band, expected) in [(0, -6.00819656), (127, 6.52817176), (128, 8.27870949)] {
+        assert_abs_diff_eq!(full[band], expected, epsilon = 1.6e-8);
+    }
+    let options = sparse::Options { around_ev: 7.4, count: 6, vectors: false, points_in_all: None };
+    for k in [[0.0; 3], [0.5, 0.5, 0.0], [0.137, 0.291, 0.4]] {
+        let full = dense::eigenvalues(&h, &s, &[k]).unwrap().remove(0);
+        let window = sparse::solve(&h, &s, &[k], options).unwrap().remove(0);
+        assert!((window.first..=window.first + window.values.len()).contains(&128));
+        for (n, e) in window.values.iter().enumerate() {
+            assert_abs_diff_eq!(*e, full[window.first + n], epsilon = 1e-8);
+        }
+    }
+    let mesh = Mesh::new([1, 1, 1], true).unwrap();
+    let level = fermi::by_inertia(&h, &s, &mesh, 256.0, false).unwrap();
+    assert_abs_diff_eq!(level.valence_top_ev, 6.52817176, epsilon = 1.6e-8);
+    assert_abs_diff_eq!(level.conduction_bottom_ev, 8.27870949, epsilon = 1.6e-8);
 }
 
 #[test]

@@ -1,16 +1,20 @@
 //! H - sigma S = L B L^dagger: how many levels lie below sigma, and solutions with H - sigma S.
 //!
 //! By Sylvester's law of inertia H - sigma S has as many negative eigenvalues as B, and for positive definite S that is
-//! the number of levels below sigma; no eigenvalue is ever computed. Dense matrices are pivoted after Bunch and Kaufman
-//! (Math. Comput. 31, 163 (1977)), B having 1 x 1 and 2 x 2 blocks. Sparse ones are pivoted only inside the supernodes,
-//! which is no guarantee; so every sparse factor is tried on a right-hand side whose solution is known, and where it
-//! fails the matrix is factored dense.
+//! the number of levels below sigma; no eigenvalue is ever computed.
+//!
+//! Dense matrices are factored without pivoting, B diagonal, which runs at the speed of a matrix product; sparse ones are
+//! pivoted only inside the supernodes. Neither is a guarantee, so every such factor is tried on a right-hand side, and
+//! where the backward error is large the matrix is factored dense and pivoted after Bunch and Kaufman (Math. Comput. 31,
+//! 163 (1977)), B having 1 x 1 and 2 x 2 blocks.
 
 use std::sync::Arc;
 
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::lblt::{factor as dense_factor, solve as dense_solve};
+use faer::linalg::cholesky::ldlt::{factor as plain_factor, solve as plain_solve};
+use faer::linalg::cholesky::llt::factor as llt;
 use faer::perm::PermRef;
 use faer::sparse::SparseColMatRef;
 use faer::sparse::linalg::cholesky::{IntranodeLbltRef, SymbolicCholeskyRaw, supernodal::SupernodalIntranodeLbltRef};
@@ -19,8 +23,8 @@ use faer::{Conj, Mat, MatMut, MatRef, Par, Side};
 use super::pencil::{Pattern, Pencil, Places, Scalar};
 use crate::Result;
 
-/// Backward error above which a sparse factor is not trusted.
-const LARGEST_BACKWARD_ERROR: f64 = 1e-11;
+/// Backward error, relative to |H| + |sigma| |S|, above which a factor without full pivoting is not trusted: some 1e-10 eV.
+const LARGEST_BACKWARD_ERROR: f64 = 1e-12;
 
 /// Orbitals above which a sparse matrix is not factored dense (8 GB).
 const MOST_DENSE: usize = 20_000;
@@ -34,8 +38,10 @@ pub(super) struct Factor<T> {
 }
 
 enum Lower<T> {
+    /// L below the diagonal, B on it.
+    Plain(Mat<T>),
     /// L below the diagonal, the diagonal of B on it, and B below its diagonal.
-    Dense {
+    Pivoted {
         lower: Mat<T>,
         below: Diag<T>,
     },
@@ -60,6 +66,16 @@ impl<T: Scalar> Factor<T> {
     /// # Errors
     /// It is not; or as [`Self::new`].
     pub(super) fn check_overlap(pencil: &Pencil<T>) -> Result<()> {
+        if let Places::Dense = &pencil.places {
+            let mut lower = MatRef::from_column_major_slice(&pencil.overlap, pencil.size, pencil.size).to_owned();
+            let scratch = llt::cholesky_in_place_scratch::<T>(pencil.size, pencil.par, Default::default());
+            let mut memory = MemBuffer::new(scratch);
+            let stack = MemStack::new(&mut memory);
+            let options = (Default::default(), Default::default());
+            if llt::cholesky_in_place(lower.as_mut(), options.0, pencil.par, stack, options.1).is_ok() {
+                return Ok(());
+            }
+        }
         match Self::of(pencil, &pencil.overlap, "S")?.levels_below() {
             0 => Ok(()),
             count => {
@@ -73,8 +89,10 @@ impl<T: Scalar> Factor<T> {
     fn of(pencil: &Pencil<T>, matrix: &[T], name: &str) -> Result<Self> {
         let size = pencil.size;
         let Places::Sparse(pattern) = &pencil.places else {
-            let dense = MatRef::from_column_major_slice(matrix, size, size).to_owned();
-            return Ok(Self::dense(dense, pencil.par));
+            let dense = || MatRef::from_column_major_slice(matrix, size, size).to_owned();
+            let plain = Self::plain(dense(), pencil.par);
+            let plain = plain.filter(|factor| factor.backward_error(pencil, matrix) < LARGEST_BACKWARD_ERROR);
+            return Ok(plain.unwrap_or_else(|| Self::pivoted(dense(), pencil.par)));
         };
         let factor = Self::sparse(pattern, matrix, pencil.par);
         if factor.backward_error(pencil, matrix) < LARGEST_BACKWARD_ERROR {
@@ -90,10 +108,19 @@ impl<T: Scalar> Factor<T> {
                 dense[(pattern.places.row_idx()[place], column)] = matrix[place];
             }
         }
-        Ok(Self::dense(dense, pencil.par))
+        Ok(Self::pivoted(dense, pencil.par))
     }
 
-    fn dense(mut lower: Mat<T>, par: Par) -> Self {
+    /// Without pivoting; nothing where a pivot vanishes.
+    fn plain(mut lower: Mat<T>, par: Par) -> Option<Self> {
+        let scratch = plain_factor::cholesky_in_place_scratch::<T>(lower.nrows(), par, Default::default());
+        let mut memory = MemBuffer::new(scratch);
+        let stack = MemStack::new(&mut memory);
+        let info = plain_factor::cholesky_in_place(lower.as_mut(), Default::default(), par, stack, Default::default());
+        info.ok().map(|_| Self { lower: Lower::Plain(lower), forward: vec![], inverse: vec![], par })
+    }
+
+    fn pivoted(mut lower: Mat<T>, par: Par) -> Self {
         let size = lower.nrows();
         let (mut forward, mut inverse) = (vec![0_usize; size], vec![0_usize; size]);
         let mut below = Diag::zeros(size);
@@ -107,7 +134,7 @@ impl<T: Scalar> Factor<T> {
             MemStack::new(&mut MemBuffer::new(scratch)),
             Default::default(),
         );
-        Self { lower: Lower::Dense { lower, below }, forward, inverse, par }
+        Self { lower: Lower::Pivoted { lower, below }, forward, inverse, par }
     }
 
     fn sparse(pattern: &Arc<Pattern>, matrix: &[T], par: Par) -> Self {
@@ -152,7 +179,8 @@ impl<T: Scalar> Factor<T> {
     /// The number of levels below sigma.
     pub(super) fn levels_below(&self) -> usize {
         match &self.lower {
-            Lower::Dense { lower, below } => {
+            Lower::Plain(lower) => (0..lower.nrows()).filter(|&n| lower[(n, n)].to_complex().re < 0.0).count(),
+            Lower::Pivoted { lower, below } => {
                 let below = below.column_vector();
                 negative(self.forward.len(), |n| lower[(n, n)], |n| below[n])
             }
@@ -179,16 +207,21 @@ impl<T: Scalar> Factor<T> {
 
     /// x = (H - sigma S)^-1 x.
     pub(super) fn solve(&self, x: MatMut<'_, T>) {
-        let permutation = PermRef::new_checked(&self.forward, &self.inverse, self.forward.len());
         let columns = x.ncols();
+        let permutation = || PermRef::new_checked(&self.forward, &self.inverse, self.forward.len());
         match &self.lower {
-            Lower::Dense { lower, below } => {
+            Lower::Plain(lower) => {
+                let scratch = plain_solve::solve_in_place_scratch::<T>(lower.nrows(), columns, self.par);
+                let mut memory = MemBuffer::new(scratch);
+                plain_solve::solve_in_place(lower.as_ref(), lower.diagonal(), x, self.par, MemStack::new(&mut memory));
+            }
+            Lower::Pivoted { lower, below } => {
                 let scratch = dense_solve::solve_in_place_scratch::<usize, T>(lower.nrows(), columns, self.par);
                 dense_solve::solve_in_place(
                     lower.as_ref(),
                     lower.diagonal(),
                     below.as_ref(),
-                    permutation,
+                    permutation(),
                     x,
                     self.par,
                     MemStack::new(&mut MemBuffer::new(scratch)),
@@ -196,7 +229,7 @@ impl<T: Scalar> Factor<T> {
             }
             Lower::Sparse { pattern, values, below } => {
                 let scratch = pattern.symbolic.solve_in_place_scratch::<T>(columns, self.par);
-                let factor = IntranodeLbltRef::new(&pattern.symbolic, values, below, permutation);
+                let factor = IntranodeLbltRef::new(&pattern.symbolic, values, below, permutation());
                 factor.solve_in_place_with_conj(Conj::No, x, self.par, MemStack::new(&mut MemBuffer::new(scratch)));
             }
         }

@@ -23,7 +23,7 @@ use super::FermiLevel;
 use crate::{Error, Result};
 
 /// States nearer than this to a known one are taken for it, eV: the accuracy of the level.
-const SAME_STATE: f64 = 1e-9;
+const SAME_STATE: f64 = 2e-9;
 
 /// Matrices up to this size are solved in full.
 const SMALL: usize = 300;
@@ -37,7 +37,7 @@ const SPARSE: (f64, usize) = (0.2, 600);
 /// Energies farther out than this are a sign of broken matrices, eV.
 const FARTHEST: f64 = 1e7;
 
-/// Fermi level of H and S on `mesh` by counting negative pivots; the same as [`super::by_counting`] to 1e-9 eV. The
+/// Fermi level of H and S on `mesh` by counting negative pivots; the same as [`super::by_counting`] to 2e-9 eV. The
 /// direct gap is not known, since most points are never solved.
 ///
 /// # Errors
@@ -151,7 +151,7 @@ impl<'a> Search<'a> {
             return self.scout_one(bands);
         }
         // Gamma, and others spread by the golden ratio, which does not fall in step with the rows of the mesh.
-        let wanted = (points / 20).max(8).min(points);
+        let wanted = (points / 20).max(4).min(points);
         let mut scouts: Vec<usize> =
             (0..wanted).map(|n| ((n as f64 * 0.618_033_988_749_895).fract() * points as f64) as usize).collect();
         scouts.sort_unstable();
