@@ -50,7 +50,7 @@ enum Command {
     /// Hamiltonians: train, evaluate, compare, predict, bands, eigenvalues, fermi, bench
     #[command(subcommand)]
     Physics(physics::Verb),
-    /// Folders of structures: check, inspect, split, convert
+    /// Folders of structures: check, inspect, stats, split, convert
     #[command(subcommand)]
     Data(data::Verb),
     /// Configurations: init, check

@@ -1,14 +1,17 @@
-//! What the `data` commands do: check, inspect, split and convert folders of structures.
+//! What the `data` commands do: check, inspect, count, split and convert folders of structures.
 
 pub mod check;
 pub mod convert;
 pub mod inspect;
+mod screen;
 pub mod split;
+pub mod stats;
 
 pub use check::{Checked, check};
 pub use convert::{Converted, convert};
 pub use inspect::{Inspected, inspect};
 pub use split::split;
+pub use stats::{stats, stats_screen, write_stats};
 
 use std::path::Path;
 

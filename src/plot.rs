@@ -5,9 +5,11 @@
 
 pub mod bands;
 pub mod curve;
+pub mod decay;
 pub mod distance;
 pub mod dos;
 pub mod heatmap;
+pub mod histogram;
 pub mod parity;
 pub mod png;
 

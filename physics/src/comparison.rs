@@ -3,7 +3,7 @@
 //! Modules, each using only those above it: [`sums`], [`report`], `difference`, `grid`, [`tally`], [`spectrum`].
 
 mod difference;
-mod grid;
+pub(crate) mod grid;
 pub mod report;
 pub mod spectrum;
 pub mod sums;

@@ -1,7 +1,7 @@
 //! Crystals, Kohn-Sham Hamiltonians in a localised basis, the two-stage model that learns them, and their bands.
 //!
 //! Modules, each using only those above it: [`error`], [`structure`], [`hamiltonian`], [`graph`], [`model`] (with [`config`]),
-//! [`electronic`], [`check`], [`comparison`], [`sample`], [`benchmark`],
+//! [`electronic`], [`check`], [`comparison`], [`statistics`], [`sample`], [`benchmark`],
 //! [`training`], [`prediction`], [`evaluation`].
 
 pub mod benchmark;
@@ -16,6 +16,7 @@ pub mod hamiltonian;
 pub mod model;
 pub mod prediction;
 pub mod sample;
+pub mod statistics;
 pub mod structure;
 pub mod training;
 

@@ -1,9 +1,10 @@
-//! `tesseral data check | inspect | split | convert`.
+//! `tesseral data check | inspect | stats | split | convert`.
 
 mod check;
 mod convert;
 mod inspect;
 mod split;
+mod stats;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -17,6 +18,8 @@ pub(crate) enum Verb {
     Check(check::Check),
     /// Sum up what there is: elements, orbitals, pairs, sizes
     Inspect(inspect::Inspect),
+    /// Distribution of H and S by elements, orbitals and distance; on-site energies
+    Stats(stats::Stats),
     /// Draw a random split and write it as dataset_split.json
     Split(split::Split),
     /// Write structures in the other DeepH layout
@@ -29,6 +32,7 @@ impl Verb {
         match self {
             Verb::Check(verb) => verb.run(common),
             Verb::Inspect(verb) => verb.run(common),
+            Verb::Stats(verb) => verb.run(common),
             Verb::Split(verb) => verb.run(common),
             Verb::Convert(verb) => verb.run(common),
         }

@@ -1,7 +1,5 @@
 //! Checking structures by every rule, and the splits of their folders.
 
-mod screen;
-
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;

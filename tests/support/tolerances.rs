@@ -14,3 +14,5 @@ pub const DEFAULT_NET: f64 = 1e-9;
 pub const GRADIENT: f64 = 1e-8;
 /// Parameters after three Adam steps: relative to the norm of the tensor.
 pub const ADAM: f64 = 1e-7;
+/// Rotated copies of a structure, mean |H| and spread of H: relative.
+pub const EQUIVARIANCE: f64 = 1e-10;

@@ -103,7 +103,7 @@ pub(super) mod listed {
 }
 
 /// `s1`, `s2`, `p1`, .. with the orbitals of each.
-fn shell_ranges(shells: &[usize]) -> impl Iterator<Item = (String, Range<usize>)> + '_ {
+pub(crate) fn shell_ranges(shells: &[usize]) -> impl Iterator<Item = (String, Range<usize>)> + '_ {
     let (mut first, mut ranks) = (0, BTreeMap::new());
     shells.iter().map(move |&l| {
         let rank = ranks.entry(l).or_insert(0);

@@ -260,7 +260,7 @@ fn with_overlap(reference: &BlockMatrix, overlap: &BlockMatrix) -> Result<Vec<bo
 }
 
 /// `O-H`.
-fn pair_name((first, second): (u32, u32)) -> String {
+pub(crate) fn pair_name((first, second): (u32, u32)) -> String {
     let name = |number| elements::symbol(number).map_or_else(|| number.to_string(), str::to_owned);
     format!("{}-{}", name(first), name(second))
 }

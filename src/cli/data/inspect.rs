@@ -17,7 +17,7 @@ pub(crate) struct Inspect {
 impl Inspect {
     pub(crate) fn run(&self, common: &Common) -> Result<ExitCode> {
         let found = data::inspect(&self.path)?;
-        common.print(&found, || serde_json::to_string_pretty(&found).unwrap_or_default())?;
+        common.print(&found, || found.screen())?;
         Ok(ExitCode::SUCCESS)
     }
 }

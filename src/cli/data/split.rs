@@ -19,6 +19,9 @@ pub(crate) struct Split {
     /// Seed of the draw
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    /// Split the structures of each folder (tier) by themselves
+    #[arg(long)]
+    by_folder: bool,
     /// Where to write it; by default dataset_split.json in PATH, which must not exist then
     #[arg(long)]
     out: Option<PathBuf>,
@@ -26,9 +29,9 @@ pub(crate) struct Split {
 
 impl Split {
     pub(crate) fn run(&self, common: &Common) -> Result<ExitCode> {
-        let (split, out) = data::split(&self.path, self.fractions, self.seed, self.out.as_deref())?;
+        let (split, out) = data::split(&self.path, self.fractions, self.seed, self.by_folder, self.out.as_deref())?;
         let [train, validate, test] = split.parts().map(|(_, ids)| ids.len());
-        let value = json!({"train": train, "validate": validate, "test": test, "out": out});
+        let value = json!({"train": train, "validate": validate, "test": test, "seed": self.seed, "out": out});
         common.print(&value, || format!("{}: train {train}, validate {validate}, test {test}", out.display()))?;
         Ok(ExitCode::SUCCESS)
     }

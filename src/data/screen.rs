@@ -1,6 +1,6 @@
-//! What was found, on one screen.
+//! What a check found, on one screen, and the tables of all screens.
 
-use super::Checked;
+use super::check::Checked;
 use crate::datasets::deeph::validate::{Measured, Problem, Severity};
 use crate::physics::check::structure::point;
 use crate::physics::check::{Copies, Report};
