@@ -4,6 +4,10 @@
 //! A part belongs to a unit of work (a structure, or a block of k points), not to a shard: shard i of n takes the units
 //! i, i + n, i + 2 n, .., and parts stay valid when n changes. The hash is of the verb, its options and its inputs with
 //! their sizes and times, so parts of different work never mix.
+//!
+//! Module: [`check`], `data check` in shards.
+
+pub mod check;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

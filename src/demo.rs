@@ -172,7 +172,7 @@ pub fn demo(options: &Options, observer: &mut dyn Observer, stop: &AtomicBool) -
     }
     report::predict(&model, &test[..1], &out.join("prediction"), observer)?;
     let plots = out.join("plots");
-    report::write_evaluation(&evaluation, &plots)?;
+    report::write_evaluation(&evaluation, &plots, &[plot::Format::Svg])?;
     let curves = report::loss_curves(&[(&run, STAGES[0]), (&run, STAGES[1]), (&control, CONTINUED)])?;
     plot::curve::write_csv(&plots.join("loss.csv"), &curves)?;
     plot::curve::draw(&plots.join("loss.svg"), &curves)?;

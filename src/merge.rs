@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use crate::batch::Parts;
+use crate::batch::check::CHECK;
+use crate::batch::{self, Parts};
 use crate::physics::{Error, Result};
-use crate::survey::outputs::{BandsVerb, DosVerb, EigenvaluesVerb, FermiVerb};
 use crate::report;
+use crate::survey::outputs::{BandsVerb, DosVerb, EigenvaluesVerb, FermiVerb};
 use crate::survey::{self, Answer, Verb};
 use crate::trained::{self, EVALUATE, PREDICT};
 
@@ -20,15 +21,20 @@ pub fn merge(out: &Path) -> Result<Answer> {
         DosVerb::NAME => survey::merge::<DosVerb>(&parts, out),
         FermiVerb::NAME => survey::merge::<FermiVerb>(&parts, out),
         EigenvaluesVerb::NAME => survey::merge::<EigenvaluesVerb>(&parts, out),
+        CHECK => {
+            let found = batch::check::merge(&parts)?;
+            report::write_json(&out.join("check.json"), &found)?;
+            Ok(Answer { ok: found.ok, value: value(&found)?, text: found.screen() })
+        }
         PREDICT => {
             let files = trained::merge_predictions(&parts, out)?;
             let text = files.iter().map(|file| format!("{}\n", file.display())).collect();
-            Ok(Answer { value: trained::predicted(&files), text })
+            Ok(Answer { ok: true, value: trained::predicted(&files), text })
         }
         EVALUATE => {
-            let found = trained::merge_evaluations(&parts)?;
-            report::write_evaluation(&found, out)?;
-            Ok(Answer { value: report::without_points(&found)?, text: report::evaluation_table(&found) })
+            let found = trained::merge_evaluations(&parts, out)?;
+            let text = report::evaluation_table(&found);
+            Ok(Answer { ok: true, value: report::without_points(&found)?, text })
         }
         other => Err(Error::Mismatch {
             what: "parts".into(),
@@ -36,4 +42,8 @@ pub fn merge(out: &Path) -> Result<Answer> {
             found: other.into(),
         }),
     }
+}
+
+fn value(found: &impl serde::Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(found).map_err(|e| Error::Io { path: CHECK.into(), source: std::io::Error::other(e) })
 }

@@ -16,6 +16,7 @@ use crate::physics::model::covariant::CovariantConfig;
 use crate::physics::model::hybrid::{CONTINUED, STAGES};
 use crate::physics::training::TrainingReport;
 use crate::physics::{Error, Result, prediction};
+use crate::plot::Format;
 use crate::plot::curve::{self, Curve};
 use crate::plot::parity::{self, Parity};
 use crate::spectrum::system::PREDICTION;
@@ -38,16 +39,16 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     Ok(files::write_atomic(path, |w| writeln!(w, "{text}"))?)
 }
 
-/// Draws the loss curves of all stages of a run: `RUN/plots/loss.svg` and `loss.csv`.
+/// Draws the loss curves of all stages of a run: pictures `RUN/plots/loss` and `loss.csv`.
 ///
 /// # Errors
 /// A missing log, a folder that cannot be written.
-pub fn write_loss_curves(run: &Path) -> Result<()> {
+pub fn write_loss_curves(run: &Path, formats: &[Format]) -> Result<()> {
     let curves = loss_curves(&[(run, STAGES[0]), (run, STAGES[1]), (run, CONTINUED)])?;
     let plots = run.join("plots");
     create_folder(&plots)?;
     curve::write_csv(&plots.join("loss.csv"), &curves)?;
-    curve::draw(&plots.join("loss.svg"), &curves)
+    formats.iter().try_for_each(|format| curve::draw(&format.file(&plots.join("loss")), &curves))
 }
 
 /// The curves of those of the stages that were trained; all but the first begin where the first ends.
@@ -71,11 +72,11 @@ fn title(stage: &str) -> String {
     }
 }
 
-/// Writes `evaluation.json`, `parity.csv` and `parity.svg` into `out`.
+/// Writes `evaluation.json`, `parity.csv` and the picture `parity` into `out`.
 ///
 /// # Errors
 /// A folder that cannot be written.
-pub fn write_evaluation(report: &EvaluationReport, out: &Path) -> Result<()> {
+pub fn write_evaluation(report: &EvaluationReport, out: &Path, formats: &[Format]) -> Result<()> {
     create_folder(out)?;
     write_json(&out.join("evaluation.json"), &without_points(report)?)?;
     let points = |stage: usize| {
@@ -88,7 +89,7 @@ pub fn write_evaluation(report: &EvaluationReport, out: &Path) -> Result<()> {
         .map(|(k, stage)| Parity { name: title(&stage.stage), points: points(k) })
         .collect();
     parity::write_csv(&out.join("parity.csv"), &series)?;
-    parity::draw(&out.join("parity.svg"), &series)
+    formats.iter().try_for_each(|format| parity::draw(&format.file(&out.join("parity")), &series))
 }
 
 /// The report without the points of the parity plot.

@@ -28,6 +28,8 @@ pub struct Answer {
     pub value: Value,
     /// For people.
     pub text: String,
+    /// Whether what was asked is so; a check may find that it is not.
+    pub ok: bool,
 }
 
 /// A verb with its options.
@@ -103,7 +105,7 @@ pub fn run<V: Verb>(verb: &V, out: Option<&Path>, shard: Option<Shard>, observer
     let parts = Parts::create(out, work.description(&folders)?)?;
     let report = parts.run(&mut work, shard, observer)?;
     let text = report.line();
-    Ok(Answer { value: json!(report), text })
+    Ok(Answer { value: json!(report), text, ok: true })
 }
 
 /// Puts the parts under `out` together and writes what the verb would have written at once.
@@ -163,7 +165,7 @@ fn answer<V: Verb>(verb: &V, folders: &[PathBuf], found: Vec<Found<V>>, out: Opt
         all => serde_json::to_value(all).map(|list| json!({ "structures": list })),
     };
     let value = value.map_err(|e| Error::Io { path: V::NAME.into(), source: std::io::Error::other(e) })?;
-    Ok(Answer { value, text })
+    Ok(Answer { value, text, ok: true })
 }
 
 /// A verb cut into units: structures, or blocks of k points where there is one structure.

@@ -11,6 +11,7 @@ use crate::physics::evaluation::{Evaluated, EvaluationReport, evaluate_one};
 use crate::physics::model::Model;
 use crate::physics::model::hybrid::{CONTINUED, STAGES};
 use crate::physics::{Error, Result};
+use crate::plot::Format;
 use crate::report;
 use crate::spectrum::system::PREDICTION;
 
@@ -26,6 +27,8 @@ pub struct Trained {
     pub run: PathBuf,
     /// Structures, or folders of them.
     pub structures: Vec<PathBuf>,
+    /// Files of the parity plot of an evaluation.
+    pub formats: Vec<Format>,
 }
 
 impl Trained {
@@ -117,15 +120,18 @@ pub fn merge_predictions(parts: &Parts, out: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// What one run of `physics evaluate` reports, from the parts of the shards.
+/// What one run of `physics evaluate` reports, from the parts of the shards; its files go to `out`.
 ///
 /// # Errors
-/// Parts that are missing, inputs that have changed.
-pub fn merge_evaluations(parts: &Parts) -> Result<EvaluationReport> {
-    parts.options::<Trained>()?.check(parts)?;
+/// Parts that are missing, inputs that have changed, a folder that cannot be written.
+pub fn merge_evaluations(parts: &Parts, out: &Path) -> Result<EvaluationReport> {
+    let trained: Trained = parts.options()?;
+    trained.check(parts)?;
     let mut all = Evaluated::default();
     parts.collect::<Evaluated>()?.into_iter().try_for_each(|part| all.merge(part))?;
-    Ok(all.report())
+    let found = all.report();
+    report::write_evaluation(&found, out, &trained.formats)?;
+    Ok(found)
 }
 
 /// The answer of a merged prediction: the keys of `physics predict`.

@@ -190,6 +190,9 @@ fn wrong_requests_are_told() {
     failure(physics(&["fermi", "--method", "magic"]).arg(&one), 2);
     failure(physics(&["bands", "--fermi", "magic"]).arg(&one), 2);
     failure(physics(&["bands", "--plot", "gif"]).arg(&one), 2);
+    for wrong in [&["--solver", "sparse", "--overlap-threshold", "0.1"][..], &["--solver", "sparse", "--bands", "0"]] {
+        failure(physics(&["bands", "--points", "4"]).args(wrong).arg(&one), 1);
+    }
     failure(physics(&["dos", "--mesh", "3,0,1"]).arg(&one), 2);
     assert!(failure(physics(&["dos", "--sigma", "0", "--spacing", "0.6"]).arg(&one), 1).contains("positive"));
     let file = one.join("hamiltonian.h5");
@@ -201,7 +204,7 @@ fn wrong_requests_are_told() {
 fn golden_levels_of_public_data() {
     let Some(data) = shared("deeph") else { return };
     let mote2 = data.join("compute/eigen/eigen.clean/MoTe2");
-    for method in ["counting", "tetrahedra"] {
+    for method in ["counting", "tetrahedra", "inertia"] {
         let found = json(physics(&["fermi", "--method", method]).arg(&mote2));
         assert!((number(&found["fermi_ev"]) - 8.894_647_969_025).abs() < 1e-8, "{method}: {found}");
         assert!((number(&found["gap_ev"]) - 1.039_98).abs() < 1e-5);
@@ -215,6 +218,22 @@ fn golden_levels_of_public_data() {
     };
     assert!((one("fermi_energy_before_shift_eV") - 8.894_647_969_025).abs() < 1e-8);
     assert!((one("band_gap") - 1.039_98).abs() < 1e-5);
+    // The sparse solver finds the same bands next to the level, and knows which they are.
+    let all = json(physics(&["bands"]).arg(&mote2));
+    let some = json(physics(&["bands", "--solver", "sparse", "--bands", "12"]).arg(&mote2));
+    let first = some["first_band"].as_u64().unwrap() as usize;
+    assert!(first > 0, "{}", some["first_band"]);
+    let k = |found: &Value| found["bands"][0]["energies_ev"].as_array().unwrap().clone();
+    for (all, some) in k(&all).iter().zip(k(&some)) {
+        for (band, energy) in some.as_array().unwrap().iter().enumerate() {
+            assert!((number(energy) - number(&all[first + band])).abs() < 1e-8, "band {}", first + band);
+        }
+    }
+    // Bulk silicon has no K_PATH: its path is that of its symmetry.
+    let silicon = json(physics(&["bands", "--points", "40"]).arg(data.join("convert/hopcp/deeph_data/Si")));
+    let names: Vec<&str> =
+        silicon["bands"][0]["ticks"].as_array().unwrap().iter().filter_map(|t| t[1].as_str()).collect();
+    assert!(names.contains(&"L") && names.contains(&"X") && names.contains(&"W"), "{names:?}");
     // Errors of a prediction of water: the gauge alone shifts it by electronvolts.
     let error = data.join("analyze/error");
     let water = error.join("benchmark.bak/dft");

@@ -84,7 +84,7 @@ impl fmt::Display for Rule {
 }
 
 /// Whether a problem forbids the use of a structure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The structure must not be used.
@@ -94,7 +94,7 @@ pub enum Severity {
 }
 
 /// One broken rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// The id of the structure.
     pub structure: String,

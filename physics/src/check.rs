@@ -6,6 +6,7 @@ pub mod equivariance;
 pub mod structure;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use tesseral_datasets::deeph::validate::{Limits, Problem, Severity};
 use tesseral_datasets::error::Rule;
@@ -16,7 +17,8 @@ pub use equivariance::Copies;
 pub use structure::{Looked, Report};
 
 /// The k points at which S(k) must be positive definite; Gamma-centred, one of k and -k.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum KPoints {
     /// At most this far apart, inverse angstrom (2 pi included).
     Spacing(f64),
@@ -25,7 +27,7 @@ pub enum KPoints {
 }
 
 /// What is checked and what is accepted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// Limits of reading, and of hermiticity.
     pub limits: Limits,

@@ -57,7 +57,7 @@ impl Verb {
             Verb::Dos(verb) => verb.run(common),
             Verb::Eigenvalues(verb) => verb.run(common),
             Verb::Fermi(verb) => verb.run(common),
-            Verb::Merge(verb) => verb.run(common),
+            Verb::Merge(verb) => return verb.run(common),
             Verb::Bench(verb) => verb.run(common),
         }?;
         Ok(ExitCode::SUCCESS)

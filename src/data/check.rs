@@ -49,8 +49,21 @@ pub struct Checked {
 pub fn check(roots: &[PathBuf], options: &Options, observer: &mut dyn Observer) -> Result<Checked> {
     let folders = deeph::find_structures(roots)?;
     let mut looked = check::structures(&folders, options, observer)?;
-    let mut problems = Vec::new();
-    looked.iter_mut().for_each(|one| problems.append(&mut one.problems));
+    let found = looked.iter_mut().map(|one| (std::mem::take(&mut one.problems), one.report.clone())).collect();
+    let mut checked = conclude(roots, &folders, found);
+    if let Some(limit) = options.equivariance {
+        let (copies, problems) = check::equivariance::compare(&looked, limit, observer);
+        checked.problems.extend(problems);
+        checked.equivariance = Some(copies);
+        checked.count();
+    }
+    Ok(checked)
+}
+
+/// The result, from what was found on each of the folders, and the splits of the roots.
+pub fn conclude(roots: &[PathBuf], folders: &[PathBuf], found: Vec<(Vec<Problem>, Report)>) -> Checked {
+    let (problems, reports): (Vec<Vec<Problem>>, Vec<Report>) = found.into_iter().unzip();
+    let mut problems = problems.concat();
     for root in roots {
         let path = root.join(SPLIT);
         if !path.exists() {
@@ -61,25 +74,23 @@ pub fn check(roots: &[PathBuf], options: &Options, observer: &mut dyn Observer) 
             problems.push(validate::problem_of(&name(root), root, &error));
         }
     }
-    let equivariance = options.equivariance.map(|limit| {
-        let (copies, found) = check::equivariance::compare(&looked, limit, observer);
-        problems.extend(found);
-        copies
-    });
-    let mut rules: BTreeMap<Rule, Count> = BTreeMap::new();
-    for problem in &problems {
-        let count = rules.entry(problem.rule).or_default();
-        match problem.severity {
-            Severity::Error => count.errors += 1,
-            Severity::Warning => count.warnings += 1,
+    let (structures, rules) = (folders.len(), BTreeMap::new());
+    let mut checked = Checked { ok: true, structures, problems, rules, reports, equivariance: None };
+    checked.count();
+    checked
+}
+
+impl Checked {
+    /// Counts the problems by their rules.
+    fn count(&mut self) {
+        self.rules.clear();
+        for problem in &self.problems {
+            let count = self.rules.entry(problem.rule).or_default();
+            match problem.severity {
+                Severity::Error => count.errors += 1,
+                Severity::Warning => count.warnings += 1,
+            }
         }
+        self.ok = self.rules.values().all(|count| count.errors == 0);
     }
-    Ok(Checked {
-        ok: rules.values().all(|count| count.errors == 0),
-        structures: folders.len(),
-        problems,
-        rules,
-        reports: looked.into_iter().map(|one| one.report).collect(),
-        equivariance,
-    })
 }

@@ -5,6 +5,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
 
 use super::{COLOURS, FONT, save, tick};
+use crate::physics::electronic::BandStructure;
 use crate::physics::{Error, Result};
 use crate::spectrum::Bands;
 
@@ -64,9 +65,9 @@ pub fn draw(path: &Path, bands: &Bands, window: [f64; 2]) -> Result<()> {
                     continue;
                 }
                 let drawn = if k == 0 {
-                    chart.draw_series(
-                        inside(points(), window).into_iter().map(|line| PathElement::new(line, colour.stroke_width(2))),
-                    )?
+                    let points: Vec<(f64, f64)> = points().collect();
+                    let lines = unbroken(structure).flat_map(|part| inside(points[part].iter().copied(), window));
+                    chart.draw_series(lines.map(|line| PathElement::new(line, colour.stroke_width(2))))?
                 } else {
                     let dots = points().filter(|(_, y)| (window[0]..=window[1]).contains(y));
                     chart.draw_series(dots.map(|point| Circle::new(point, 2, colour.filled())))?
@@ -98,6 +99,15 @@ pub fn draw(path: &Path, bands: &Bands, window: [f64; 2]) -> Result<()> {
             .draw()?;
         Ok(())
     })
+}
+
+/// The parts of the path between its jumps, where k changes but the distance does not.
+fn unbroken(bands: &BandStructure) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let jump = |n: &usize| bands.distances[*n] == bands.distances[n - 1] && bands.k[*n] != bands.k[n - 1];
+    let mut ends: Vec<usize> = (1..bands.k.len()).filter(jump).collect();
+    ends.push(bands.k.len());
+    let starts: Vec<usize> = std::iter::once(0).chain(ends.iter().copied()).collect();
+    starts.into_iter().zip(ends).map(|(start, end)| start..end)
 }
 
 /// The pieces of a line that lie inside the window, cut at its border.
@@ -147,5 +157,18 @@ mod tests {
         assert_eq!(pieces[0], [(0.5, -1.0), (1.0, 0.0), (1.5, 1.0)]);
         assert_eq!(pieces[1][1], (3.0, 0.5));
         assert_eq!(symbol("GAMMA|X"), "Γ|X");
+    }
+
+    #[test]
+    fn lines_break_where_the_path_jumps() {
+        let bands = BandStructure {
+            k: vec![[0.0; 3], [0.5, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0; 3]],
+            distances: vec![0.0, 1.0, 1.0, 1.0, 2.0],
+            ticks: vec![],
+            energies_ev: vec![],
+            fermi_ev: None,
+            occupied: None,
+        };
+        assert_eq!(unbroken(&bands).collect::<Vec<_>>(), [0..3, 3..5]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use num_complex::Complex64;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::matrix::{AtomPair, BlockMatrix, Entries, reverse};
 use super::{Layout, ReadOptions, Record, consistent, layout, legacy, unified};
@@ -13,7 +13,7 @@ pub use crate::error::{Problem, Severity};
 use crate::hdf5;
 
 /// What is accepted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of one dataset.
     pub max_bytes: u64,
@@ -29,18 +29,24 @@ impl Default for Limits {
 }
 
 /// What was counted and measured on one matrix.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// Ordered pairs of atoms.
     pub pairs: usize,
     /// Matrix elements.
     pub elements: usize,
     /// Largest |O_ij(R) - O_ji(-R)^dagger|: eV for H, 1 for S.
+    #[serde(deserialize_with = "or_null")]
     pub hermiticity: f64,
     /// The pair where that is; `None` where the matrix is hermitian to the bit.
     pub hermiticity_pair: Option<AtomPair>,
     /// Pairs whose reverse is not there.
     pub without_reverse: usize,
+}
+
+/// JSON writes what is not a number as null.
+fn or_null<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 /// Everything [`examine`] finds on one structure.

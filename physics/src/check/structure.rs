@@ -1,7 +1,7 @@
 //! One structure: what validation finds, the overlap's smallest eigenvalue over k, and the nearest two atoms.
 
 use nalgebra::{Matrix3, Rotation3, Vector3};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tesseral_datasets::deeph::matrix::BlockMatrix;
 use tesseral_datasets::deeph::validate::{self, Measured, Problem, Severity};
@@ -16,7 +16,7 @@ use crate::structure::{Crystal, distance};
 use crate::{Error, Result};
 
 /// The numbers of one structure; null where the files do not allow them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Its name.
     pub structure: String,
@@ -51,7 +51,7 @@ impl Report {
 }
 
 /// The smallest eigenvalue of S(k) on a mesh.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SmallestOverlap {
     /// The eigenvalue.
     pub eigenvalue: f64,

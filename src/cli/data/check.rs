@@ -4,9 +4,11 @@ use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tesseral::batch::{self, Shard};
 use tesseral::data;
 use tesseral::datasets::deeph::validate::Limits;
 use tesseral::physics::check::{KPoints, Options};
+use tesseral::report;
 
 use crate::cli::{Common, three_counts};
 use crate::progress::Progress;
@@ -34,6 +36,12 @@ pub(crate) struct Check {
     /// Compare rotated copies of structures; H may differ by this root mean square, eV
     #[arg(long, value_name = "EV", num_args = 0..=1, require_equals = true, default_missing_value = "1e-3")]
     equivariance: Option<f64>,
+    /// Keep the parts of shards, or check.json, here
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Check shard i of n (from 0) and keep its parts in --out; `physics merge` puts them together
+    #[arg(long, value_name = "i/n", requires = "out", conflicts_with = "equivariance")]
+    shard: Option<Shard>,
 }
 
 impl Check {
@@ -46,7 +54,17 @@ impl Check {
             equivariance: self.equivariance,
             ..Options::default()
         };
+        if let (Some(shard), Some(out)) = (self.shard, &self.out) {
+            let roots = self.paths.iter().map(std::path::absolute).collect::<std::io::Result<_>>()?;
+            let report = batch::check::Check { roots, options }.run(out, shard, &mut Progress::new(common.quiet))?;
+            common.print(&report, || report.line())?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let checked = data::check(&self.paths, &options, &mut Progress::new(common.quiet))?;
+        if let Some(out) = &self.out {
+            report::create_folder(out)?;
+            report::write_json(&out.join("check.json"), &checked)?;
+        }
         common.print(&checked, || checked.screen())?;
         Ok(if checked.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

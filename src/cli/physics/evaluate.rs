@@ -9,7 +9,7 @@ use tesseral::report;
 use tesseral::trained::Trained;
 
 use super::options::{Sharded, absolute};
-use crate::cli::Common;
+use crate::cli::{Common, Pictures};
 use crate::progress::Progress;
 
 #[derive(Args)]
@@ -23,20 +23,26 @@ pub(crate) struct Evaluate {
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
+    pictures: Pictures,
+    #[command(flatten)]
     sharded: Sharded,
 }
 
 impl Evaluate {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
         if let (Some(shard), Some(out)) = (self.sharded.shard, &self.out) {
-            let trained = Trained { run: std::path::absolute(&self.run)?, structures: absolute(&self.data)? };
+            let trained = Trained {
+                run: std::path::absolute(&self.run)?,
+                structures: absolute(&self.data)?,
+                formats: self.pictures.formats.clone(),
+            };
             let report = trained.evaluate(out, shard, &mut Progress::new(common.quiet))?;
             return common.print(&report, || report.line());
         }
         let model = Model::load(&self.run)?;
         let found = evaluation::evaluate(&model, &self.data, &mut Progress::new(common.quiet))?;
         if let Some(out) = &self.out {
-            report::write_evaluation(&found, out)?;
+            report::write_evaluation(&found, out, &self.pictures.formats)?;
         }
         common.print(&report::without_points(&found)?, || report::evaluation_table(&found))
     }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use crate::cli::Common;
 
@@ -13,8 +14,9 @@ pub(crate) struct Merge {
 }
 
 impl Merge {
-    pub(crate) fn run(&self, common: &Common) -> Result<()> {
+    pub(crate) fn run(&self, common: &Common) -> Result<ExitCode> {
         let answer = tesseral::merge::merge(&self.out)?;
-        common.print(&answer.value, || answer.text)
+        common.print(&answer.value, || answer.text)?;
+        Ok(if answer.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

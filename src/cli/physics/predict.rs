@@ -28,7 +28,11 @@ pub(crate) struct Predict {
 impl Predict {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
         if let Some(shard) = self.sharded.shard {
-            let trained = Trained { run: std::path::absolute(&self.run)?, structures: absolute(&self.structures)? };
+            let trained = Trained {
+                run: std::path::absolute(&self.run)?,
+                structures: absolute(&self.structures)?,
+                formats: vec![],
+            };
             let report = trained.predict(&self.out, shard, &mut Progress::new(common.quiet))?;
             return common.print(&report, || report.line());
         }

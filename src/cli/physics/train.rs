@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tesseral::physics::training;
 use tesseral::report;
 
-use crate::cli::Common;
+use crate::cli::{Common, Pictures};
 use crate::progress::{Progress, stop_on_interrupt};
 
 #[derive(Args)]
@@ -19,6 +19,8 @@ pub(crate) struct Train {
     /// Continue an interrupted run
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    pictures: Pictures,
 }
 
 impl Train {
@@ -26,7 +28,7 @@ impl Train {
         let config = common.config(Some(&self.config))?;
         let mut progress = Progress::new(common.quiet);
         let report = training::train(&config, &self.out, self.resume, &mut progress, stop_on_interrupt())?;
-        report::write_loss_curves(&self.out)?;
+        report::write_loss_curves(&self.out, &self.pictures.formats)?;
         common.print(&report, || report::training_table(&report))
     }
 }
