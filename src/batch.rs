@@ -114,9 +114,9 @@ fn fingerprints(paths: &[PathBuf]) -> Value {
     let of = |path: &PathBuf| {
         let data = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
         let time = data.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        Some(json!([path, data.len(), time.as_secs_f64()]))
+        Some((path.display().to_string(), json!([data.len(), time.as_secs_f64()])))
     };
-    paths.iter().filter_map(of).collect()
+    Value::Object(paths.iter().filter_map(of).collect())
 }
 
 /// What a shard did.
@@ -211,22 +211,33 @@ impl Parts {
         self.description.units.iter().filter(|unit| !self.file(unit).is_file()).collect()
     }
 
-    /// Computes the units of a shard that have no part yet.
+    /// Computes the units of a shard that have no part yet; one that fails does not keep the others from being done.
     ///
     /// # Errors
-    /// Those of the work, a folder that cannot be written; parts that are done stay.
+    /// That of the first unit that failed, a folder that cannot be written; parts that are done stay.
     pub fn run<B: Batch>(&self, batch: &mut B, shard: Shard, observer: &mut dyn Observer) -> Result<ShardReport> {
         let own: Vec<usize> = (shard.index..batch.units().len()).step_by(shard.count).collect();
-        let (mut computed, mut kept) = (0, 0);
+        let (mut computed, mut kept, mut failures) = (0, 0, Vec::new());
         for &unit in &own {
             let file = self.file(&batch.units()[unit]);
             if file.is_file() {
                 kept += 1;
             } else {
-                write(&file, &batch.work(unit, observer)?)?;
-                computed += 1;
+                match batch.work(unit, observer) {
+                    Ok(part) => {
+                        write(&file, &part)?;
+                        computed += 1;
+                    }
+                    Err(error) => failures.push(error),
+                }
             }
-            observer.on_progress(computed + kept, own.len(), &format!("shard {shard}"));
+            observer.on_progress(computed + kept + failures.len(), own.len(), &format!("shard {shard}"));
+        }
+        if failures.len() > 1 {
+            observer.on_message(&format!("{} of {} units failed; the first:", failures.len(), own.len()));
+        }
+        if let Some(first) = failures.into_iter().next() {
+            return Err(first);
         }
         let (units, missing) = (batch.units().len(), self.missing().len());
         Ok(ShardReport { shard: shard.to_string(), units, computed, kept, missing })
@@ -328,7 +339,7 @@ mod tests {
         }
         fn work(&mut self, unit: usize, _: &mut dyn Observer) -> Result<usize> {
             self.1 += 1;
-            Ok(unit * unit)
+            if unit == 3 && self.1 == 2 { Err(unreadable(Path::new("u3"), "a bad day")) } else { Ok(unit * unit) }
         }
     }
 
@@ -340,13 +351,16 @@ mod tests {
         let mut batch = Squares(units.clone(), 0);
         let parts = Parts::create(folder.path(), describe(1)).unwrap();
         let run = |batch: &mut Squares, i, n| parts.run(batch, Shard { index: i, count: n }, &mut Silent).unwrap();
+        // The third unit fails at first; the next is done all the same.
+        let error = parts.run(&mut batch, Shard { index: 1, count: 2 }, &mut Silent).unwrap_err();
+        assert!(error.to_string().contains("a bad day"), "{error}");
         let report = run(&mut batch, 1, 2);
-        assert_eq!((report.computed, report.kept, report.missing), (3, 0, 4));
+        assert_eq!((report.computed, report.kept, report.missing), (1, 2, 4));
         let error = Parts::open(folder.path()).unwrap().collect::<usize>().unwrap_err().to_string();
         assert!(error.contains("4 missing: u0, u2, u4, u6"), "{error}");
         // Another number of shards goes on with what is there.
         let report = run(&mut batch, 0, 1);
-        assert_eq!((report.computed, report.kept, report.missing, batch.1), (4, 3, 0, 7));
+        assert_eq!((report.computed, report.kept, report.missing, batch.1), (4, 3, 0, 8));
         assert_eq!(parts.collect::<usize>().unwrap(), [0, 1, 4, 9, 16, 25, 36]);
         Parts::create(folder.path(), describe(2)).unwrap();
         let error = Parts::open(folder.path()).unwrap_err().to_string();
