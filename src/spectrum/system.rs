@@ -58,12 +58,13 @@ impl Spectrum {
     /// No H at all, a missing or broken file, blocks that do not fit the structure, a threshold that is not positive.
     pub fn read(folder: &Path, sources: &Sources) -> Result<Self> {
         let present = ReadOptions::present(folder);
-        let own = present.hamiltonian && !(sources.replace && !sources.hamiltonians.is_empty());
+        let replaced = sources.replace && !sources.hamiltonians.is_empty();
+        let own = present.hamiltonian && !replaced;
         let record = deeph::read(folder, &ReadOptions { overlap: true, hamiltonian: own, ..present })?;
         let mut files =
             sources.hamiltonians.iter().map(|path| file_of(path, &record.id)).collect::<Result<Vec<_>>>()?;
         let prediction = folder.join(PREDICTION);
-        if !present.hamiltonian && !(sources.replace && !files.is_empty()) && prediction.is_file() {
+        if !present.hamiltonian && !replaced && prediction.is_file() {
             files.retain(|file| !same(file, &prediction));
             files.insert(0, prediction);
         }
