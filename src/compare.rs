@@ -1,20 +1,22 @@
 //! Error analysis of predictions: pairs folders, compares, writes tables and pictures; what `physics compare` does.
 //!
-//! Modules: [`pairing`], [`tables`].
+//! Modules: [`pairing`], [`tables`], [`shards`].
 
 pub mod pairing;
+pub mod shards;
 pub mod tables;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 use crate::nn::train::Observer;
 use crate::physics::Result;
-use crate::physics::comparison::{self, Comparison, Options};
+use crate::physics::comparison::{self, Case, Comparison, Options};
 use crate::plot::heatmap::Heatmap;
 use crate::plot::parity::{self, Parity};
 use crate::plot::{Format, distance, heatmap};
 use crate::report::{create_folder, write_json};
+use pairing::Pairing;
 
 /// Points of the parity plot.
 const PARITY_POINTS: usize = 4000;
@@ -33,27 +35,46 @@ pub struct Report {
     pub without_reference: Vec<String>,
 }
 
-/// Compares all predictions with the references of the same name. `options.counting.parity` is set here.
-///
-/// # Errors
-/// As [`pairing::pair`], [`pairing::read`] and [`comparison::compare`].
-pub fn compare(
-    references: &[PathBuf],
-    predictions: &[PathBuf],
-    options: &Options,
-    observer: &mut dyn Observer,
-) -> Result<Report> {
-    let pairing = pairing::pair(references, predictions)?;
-    let mut options = *options;
-    options.counting.parity = PARITY_POINTS.div_ceil(pairing.pairs.len());
-    let density = options.spectrum.is_some_and(|spectrum| spectrum.electrons.is_none());
-    let load = |number: usize| {
+/// What to compare and how; as JSON it says what the parts of a sharded run belong to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Task {
+    /// Structures with known H, or folders of them.
+    pub references: Vec<PathBuf>,
+    /// Predictions: folders, folders of them, or files.
+    pub predictions: Vec<PathBuf>,
+    /// What is compared; `counting.parity` is set by the number of structures.
+    pub options: Options,
+    /// Pictures to draw.
+    pub formats: Vec<Format>,
+}
+
+impl Task {
+    /// Compares all predictions with the references of the same name.
+    ///
+    /// # Errors
+    /// As [`pairing::pair`], [`pairing::read`] and [`comparison::compare`].
+    pub fn compare(&self, observer: &mut dyn Observer) -> Result<Report> {
+        let pairing = pairing::pair(&self.references, &self.predictions)?;
+        let load = |number: usize| self.read(&pairing, number);
+        let comparison = comparison::compare(pairing.pairs.len(), load, &self.options(&pairing), observer)?;
+        Ok(Self::report(comparison, pairing))
+    }
+
+    fn read(&self, pairing: &Pairing, number: usize) -> Result<Case> {
         let (reference, source) = &pairing.pairs[number];
-        pairing::read(reference, source, density)
-    };
-    let comparison = comparison::compare(pairing.pairs.len(), load, &options, observer)?;
-    let (without_prediction, without_reference) = (pairing.without_prediction, pairing.without_reference);
-    Ok(Report { comparison, without_prediction, without_reference })
+        pairing::read(reference, source, self.options.spectrum.is_some_and(|spectrum| spectrum.electrons.is_none()))
+    }
+
+    fn options(&self, pairing: &Pairing) -> Options {
+        let mut options = self.options;
+        options.counting.parity = PARITY_POINTS.div_ceil(pairing.pairs.len().max(1));
+        options
+    }
+
+    fn report(comparison: Comparison, pairing: Pairing) -> Report {
+        let (without_prediction, without_reference) = (pairing.without_prediction, pairing.without_reference);
+        Report { comparison, without_prediction, without_reference }
+    }
 }
 
 /// Writes `comparison.json`, the tables and the pictures into `out`. Returns the files.

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use crate::batch::check::CHECK;
 use crate::batch::{self, Parts};
+use crate::compare::shards::{self, COMPARE};
+use crate::compare::tables;
 use crate::physics::{Error, Result};
 use crate::report;
 use crate::survey::outputs::{BandsVerb, DosVerb, EigenvaluesVerb, FermiVerb};
@@ -30,6 +32,10 @@ pub fn merge(out: &Path) -> Result<Answer> {
             let files = trained::merge_predictions(&parts, out)?;
             let text = files.iter().map(|file| format!("{}\n", file.display())).collect();
             Ok(Answer { ok: true, value: trained::predicted(&files), text })
+        }
+        COMPARE => {
+            let found = shards::merge(&parts, out)?;
+            Ok(Answer { ok: true, value: shards::value(&found)?, text: tables::screen(&found) })
         }
         EVALUATE => {
             let found = trained::merge_evaluations(&parts, out)?;

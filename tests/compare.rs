@@ -141,6 +141,26 @@ fn files_folders_and_other_orders_pair_up() {
 }
 
 #[test]
+fn shards_and_their_merge_equal_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let predicted = predictions(&folder.path().join("predicted"), &["0001", "0002", "0004"], 0.03);
+    let whole = folder.path().join("whole");
+    let options = ["--mesh", "2,1,1", "--out"];
+    let once = json(compare(&sample(), &predicted).args(options).arg(&whole));
+    let parts = folder.path().join("parts");
+    for shard in ["0/2", "1/2"] {
+        let found = json(compare(&sample(), &predicted).args(options).arg(&parts).args(["--shard", shard]));
+        assert_eq!((&found["shard"], &found["units"]), (&shard.into(), &3.into()));
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tesseral"));
+    let merged = json(command.args(["-q", "physics", "merge", "--json"]).arg(&parts));
+    assert_eq!(merged, once);
+    for name in ["comparison.json", "by_structure.csv", "orbitals.csv", "parity.csv", "spectrum.csv", "distance.svg"] {
+        assert_eq!(std::fs::read(parts.join(name)).unwrap(), std::fs::read(whole.join(name)).unwrap(), "{name}");
+    }
+}
+
+#[test]
 fn mistakes_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let reference = sample().join("dft/0001");

@@ -16,7 +16,7 @@ pub use tally::{Counting, Tally};
 use std::path::PathBuf;
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tesseral_datasets::deeph::Record;
 use tesseral_datasets::deeph::matrix::BlockMatrix;
 use tesseral_nn::train::observer::Observer;
@@ -24,7 +24,7 @@ use tesseral_nn::train::observer::Observer;
 use crate::{Error, Result};
 
 /// What to compare.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// How matrix elements are counted.
     pub counting: Counting,
@@ -32,8 +32,8 @@ pub struct Options {
     pub spectrum: Option<SpectrumOptions>,
 }
 
-/// The errors of one structure, small enough to keep while the next ones are read.
-#[derive(Clone, Debug)]
+/// The errors of one structure, small enough to keep while the next ones are read; as JSON it can be kept for later.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StructureErrors {
     /// Its name.
     pub structure: String,
@@ -92,6 +92,38 @@ pub fn compare_structure(case: &Case, options: &Options) -> Result<StructureErro
     })
 }
 
+/// Structures compared so far, in the order in which they are added.
+#[derive(Clone, Debug, Default)]
+pub struct Collection {
+    structures: usize,
+    tally: Tally,
+    spectra: Vec<StructureSpectrum>,
+    without_filling: Vec<String>,
+}
+
+impl Collection {
+    /// Adds one structure; errors as [`Tally::merge`].
+    pub fn add(&mut self, errors: StructureErrors) -> Result<()> {
+        self.tally.merge(errors.tally)?;
+        self.structures += 1;
+        match errors.spectrum {
+            Some(spectrum) => self.spectra.push(spectrum),
+            None => self.without_filling.push(errors.structure),
+        }
+        Ok(())
+    }
+
+    /// The report; `options` are those of [`compare_structure`].
+    pub fn finish(self, options: &Options) -> Comparison {
+        let summary = |o: &SpectrumOptions| SpectrumSummary::new(self.spectra, self.without_filling, &o.spectral);
+        Comparison {
+            structures: self.structures,
+            errors: self.tally.errors(),
+            spectrum: options.spectrum.as_ref().map(summary),
+        }
+    }
+}
+
 /// Compares `count` structures, each read by `load` when its turn comes: as many at a time as there are threads, so
 /// that memory does not grow with their number. The report does not depend on the threads.
 ///
@@ -104,7 +136,7 @@ pub fn compare(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Comparison> {
-    let (mut tally, mut spectra, mut without_filling) = (Tally::default(), vec![], vec![]);
+    let mut collection = Collection::default();
     let numbers: Vec<usize> = (0..count).collect();
     for together in numbers.chunks(rayon::current_num_threads().max(1)) {
         let one = |number: &usize| compare_structure(&load(*number)?, options);
@@ -112,13 +144,8 @@ pub fn compare(
         for (errors, number) in found.into_iter().zip(together) {
             let errors = errors?;
             observer.on_message(&format!("compared {} ({} of {count})", errors.structure, number + 1));
-            tally.merge(errors.tally)?;
-            match errors.spectrum {
-                Some(spectrum) => spectra.push(spectrum),
-                None => without_filling.push(errors.structure),
-            }
+            collection.add(errors)?;
         }
     }
-    let summary = |o: &SpectrumOptions| SpectrumSummary::new(spectra, without_filling, &o.spectral);
-    Ok(Comparison { structures: count, errors: tally.errors(), spectrum: options.spectrum.as_ref().map(summary) })
+    Ok(collection.finish(options))
 }

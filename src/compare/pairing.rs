@@ -40,13 +40,13 @@ pub struct Pairing {
 }
 
 impl Source {
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         match self {
             Source::File(path) | Source::Folder(path) => path,
         }
     }
 
-    fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &Path {
         match self {
             Source::File(path) => path.parent().unwrap_or(Path::new(".")),
             Source::Folder(path) => path,
@@ -102,13 +102,17 @@ pub fn pair(references: &[PathBuf], predictions: &[PathBuf]) -> Result<Pairing> 
     Ok(pairing)
 }
 
+/// The name of a folder, also of `.`.
+pub(super) fn name_of(folder: &Path) -> String {
+    let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
 /// By the names of their folders.
 fn named<T>(found: Vec<T>, what: &str, folder: impl Fn(&T) -> &Path) -> Result<BTreeMap<String, T>> {
     let mut by_name: BTreeMap<String, T> = BTreeMap::new();
     for item in found {
-        // `.` has its name only where it is.
-        let path = folder(&item).canonicalize().unwrap_or_else(|_| folder(&item).to_path_buf());
-        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let name = name_of(folder(&item));
         if let Some(other) = by_name.get(&name) {
             return Err(Error::Mismatch {
                 what: format!("{what} {name}"),

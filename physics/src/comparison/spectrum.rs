@@ -1,6 +1,6 @@
 //! The spectral part of a comparison: one structure, and the summary of many.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tesseral_datasets::deeph::Record;
 use tesseral_datasets::deeph::matrix::BlockMatrix;
 
@@ -11,7 +11,7 @@ use crate::structure::Crystal;
 use crate::{Error, Result};
 
 /// The k points of a comparison.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Sampling {
     /// Divisions along b1, b2, b3.
     Divisions([usize; 3]),
@@ -21,7 +21,7 @@ pub enum Sampling {
 }
 
 /// How to compare spectra.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpectrumOptions {
     /// The k points.
     pub sampling: Sampling,
@@ -32,7 +32,7 @@ pub struct SpectrumOptions {
 }
 
 /// Where the number of electrons comes from; the first of these that is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
     /// Given by the caller.
     #[serde(rename = "given")]
@@ -49,7 +49,7 @@ pub enum Source {
 }
 
 /// The spectral errors of one structure.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StructureSpectrum {
     /// Its name.
     pub structure: String,

@@ -25,7 +25,7 @@ const RANGE: f64 = 0.5;
 const MASK: f64 = 1e-10;
 
 /// How to count.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counting {
     /// Leave out blocks of different sites whose overlap is nowhere above 1e-10 (and those that S lacks).
     pub overlap_mask: bool,

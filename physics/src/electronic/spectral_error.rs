@@ -5,7 +5,7 @@
 
 use faer::{Accum, Mat, Par};
 use num_complex::Complex64;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::dense::{self, Conditioning, Solution};
 use super::fermi::{self, FermiLevel};
@@ -31,7 +31,7 @@ pub enum Filling {
 }
 
 /// What to compare.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// States of the reference between these energies from its Fermi level, eV.
     pub window_ev: [f64; 2],
@@ -46,7 +46,7 @@ impl Default for Options {
 }
 
 /// Errors of a spectrum; states count as often as their k point stands in the whole mesh.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpectralErrors {
     /// Divisions of the mesh.
     pub mesh: [usize; 3],

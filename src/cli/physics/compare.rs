@@ -3,10 +3,11 @@
 use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;
-use tesseral::compare;
+use tesseral::compare::{self, Task};
 use tesseral::physics::comparison::{Counting, Options, Sampling, SpectrumOptions};
 use tesseral::physics::electronic::spectral_error;
 
+use super::options::{Sharded, absolute};
 use crate::cli::{Common, Pictures, divisions, window};
 use crate::progress::Progress;
 
@@ -43,6 +44,8 @@ pub(crate) struct Compare {
     #[arg(long)]
     electrons: Option<f64>,
     #[command(flatten)]
+    sharded: Sharded,
+    #[command(flatten)]
     pictures: Pictures,
 }
 
@@ -55,7 +58,14 @@ impl Compare {
             counting: Counting { overlap_mask: self.overlap_mask, ..Counting::default() },
             spectrum: (!self.no_spectrum).then_some(spectrum),
         };
-        let found = compare::compare(&self.reference, &self.prediction, &options, &mut Progress::new(common.quiet))?;
+        let (references, predictions) = (absolute(&self.reference)?, absolute(&self.prediction)?);
+        let task = Task { references, predictions, options, formats: self.pictures.formats.clone() };
+        let mut progress = Progress::new(common.quiet);
+        if let (Some(shard), Some(out)) = (self.sharded.shard, &self.out) {
+            let report = task.compare_shard(out, shard, &mut progress)?;
+            return common.print(&report, || report.line());
+        }
+        let found = task.compare(&mut progress)?;
         if let Some(out) = &self.out {
             compare::write(&found, out, &self.pictures.formats)?;
         }
