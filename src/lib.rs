@@ -15,7 +15,7 @@
 //! # Ok::<(), tesseral::physics::Error>(())
 //! ```
 //!
-//! Modules, each using only those above it: [`plot`], [`data`], [`spectrum`], [`report`], [`compare`], [`batch`],
+//! Modules, each using only those above it: [`plot`], [`data`], [`spectrum`], [`report`], [`batch`], [`compare`],
 //! [`survey`], [`trained`], [`merge`], [`demo`].
 
 #![forbid(unsafe_code)]

@@ -180,6 +180,9 @@ fn spectrum_lines(s: &SpectrumSummary) -> String {
     text += &format!("  {:<40}{:>12}\n", "ghosts below all bands", s.ghosts_below);
     text += &format!("  {:<40}{:>12.9}\n", "occupied subspace, mean similarity", s.similarity_mean);
     text += &format!("  {:<40}{:>12.9}  {}\n", "worst", s.similarity_worst, s.similarity_worst_structure);
+    if s.ghosts_below > 0 && s.overlap_threshold.is_none() {
+        text += "  ghosts below come from a nearly singular overlap: see what --overlap-threshold 0.005 leaves\n";
+    }
     if let Some(first) = s.without_filling.first() {
         let count = s.without_filling.len();
         text += &format!("  {count} left out, such as {first}: no occupation and no Fermi level (--electrons)\n");

@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 use crate::datasets::deeph::info::Info;
-use crate::datasets::deeph::matrix::{BlockMatrix, Entries};
+use crate::datasets::deeph::matrix::BlockMatrix;
 use crate::datasets::deeph::{self, ReadOptions, Record, unified};
 use crate::physics::electronic::{Bloch, sparse};
 use crate::physics::electronic::dense::Conditioning;
 use crate::physics::hamiltonian::basis::Basis;
+use crate::physics::hamiltonian::gauge;
 use crate::physics::structure::Crystal;
 use crate::physics::{Error, Result};
 
@@ -91,7 +92,7 @@ impl Spectrum {
         let bloch = |matrix: &BlockMatrix| Bloch::new(matrix, &basis, &crystal.species);
         let overlap = match &record.overlap {
             Some(overlap) => bloch(overlap)?,
-            None => bloch(&identity(&basis, &crystal.species)?)?,
+            None => bloch(&gauge::unit_overlap(&basis, &crystal.species)?)?,
         };
         let (mut names, mut hamiltonians, mut conditions) = (vec![], vec![], vec![]);
         if let Some(own) = &record.hamiltonian {
@@ -204,19 +205,6 @@ fn names_of(files: &[PathBuf]) -> Vec<String> {
 
 fn same(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
-}
-
-/// The overlap of an orthogonal basis.
-fn identity(basis: &Basis, species: &[u32]) -> Result<BlockMatrix> {
-    let sizes = species.iter().map(|&number| basis.orbitals(number)).collect::<Result<Vec<_>>>()?;
-    let shapes: Vec<[usize; 2]> = sizes.iter().map(|&n| [n, n]).collect();
-    let entries = sizes.iter().flat_map(|&n| (0..n * n).map(move |k| if k % (n + 1) == 0 { 1.0 } else { 0.0 }));
-    Ok(BlockMatrix {
-        pairs: (0..species.len() as i64).map(|atom| [0, 0, 0, atom, atom]).collect(),
-        boundaries: BlockMatrix::boundaries_of(&shapes),
-        entries: Entries::Real(entries.collect()),
-        shapes,
-    })
 }
 
 #[cfg(test)]
