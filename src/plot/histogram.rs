@@ -21,9 +21,8 @@ pub struct Bars {
 /// A folder that cannot be written.
 pub fn draw(path: &Path, series: &[Bars], x: &str, y: &str) -> Result<()> {
     let bins = || series.iter().flat_map(|bars| &bars.bins);
-    let (low, high) = bins().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (ends, _)| {
-        (low.min(ends[0]), high.max(ends[1]))
-    });
+    let (low, high) =
+        bins().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (ends, _)| (low.min(ends[0]), high.max(ends[1])));
     let (low, high) = if low < high { (low, high) } else { (0.0, 1.0) };
     let top = bins().map(|bin| bin.1).fold(0.0, f64::max);
     let top = if top > 0.0 { 1.08 * top } else { 1.0 };
@@ -49,8 +48,10 @@ pub fn draw(path: &Path, series: &[Bars], x: &str, y: &str) -> Result<()> {
             let bar = |(ends, count): &([f64; 2], f64)| {
                 Rectangle::new([(ends[0], 0.0), (ends[1], *count)], colour.mix(0.55).filled())
             };
+            // Less than a pixel is no rectangle.
+            let visible = bars.bins.iter().filter(|(_, count)| *count > top / 400.0);
             chart
-                .draw_series(bars.bins.iter().map(bar))?
+                .draw_series(visible.map(bar))?
                 .label(bars.name.as_str())
                 .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 20, y + 5)], colour.mix(0.55).filled()));
         }
