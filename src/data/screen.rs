@@ -54,8 +54,8 @@ impl Checked {
         };
         let pair = |m: &Measured| m.hermiticity_pair.map_or(String::new(), |pair| format!("pair {pair:?}"));
         for (what, unit, of) in [
-            ("hermiticity of H", " eV", Report::of_hamiltonian as fn(&Report) -> Option<&Measured>),
-            ("hermiticity of S", "", Report::of_overlap),
+            ("hermiticity of H", " eV", of_hamiltonian as fn(&Report) -> Option<&Measured>),
+            ("hermiticity of S", "", of_overlap),
         ] {
             let worst = self.most(|report| of(report).map(|m| m.hermiticity));
             let some = worst.filter(|(value, _)| *value != 0.0);
@@ -101,6 +101,14 @@ impl Checked {
         let larger = |a: (f64, _), b: (f64, _)| if b.0 > a.0 || (b.0.is_nan() && !a.0.is_nan()) { b } else { a };
         self.reports.iter().filter_map(|report| Some((value(report)?, report))).reduce(larger)
     }
+}
+
+fn of_hamiltonian(report: &Report) -> Option<&Measured> {
+    report.hamiltonian.as_ref()
+}
+
+fn of_overlap(report: &Report) -> Option<&Measured> {
+    report.overlap.as_ref()
 }
 
 fn equivariance(sets: &[Copies]) -> String {

@@ -38,18 +38,6 @@ pub struct Report {
     pub nearest_atoms: Option<[usize; 2]>,
 }
 
-impl Report {
-    /// The numbers of H.
-    pub fn of_hamiltonian(&self) -> Option<&Measured> {
-        self.hamiltonian.as_ref()
-    }
-
-    /// The numbers of S.
-    pub fn of_overlap(&self) -> Option<&Measured> {
-        self.overlap.as_ref()
-    }
-}
-
 /// The smallest eigenvalue of S(k) on a mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SmallestOverlap {

@@ -55,7 +55,7 @@ pub fn common_pairs(copies: &[&BlockMatrix]) -> Vec<AtomPair> {
 /// # Errors
 /// No copy, copies of different pairs.
 pub fn spread(copies: &[BlockMatrix]) -> Result<Spread> {
-    about_mean(copies, &mean(copies)?, |difference| Ok(difference))
+    about_mean(copies, &mean(copies)?, Ok)
 }
 
 /// [`spread`] after H -> H + mu S of each copy, so that it lies as near to the mean of the copies as it can.
