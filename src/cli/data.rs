@@ -22,7 +22,7 @@ pub(crate) enum Verb {
     Stats(stats::Stats),
     /// Draw a random split and write it as dataset_split.json
     Split(split::Split),
-    /// Write structures in the other DeepH layout
+    /// Write structures of DeepH, DeePTB, ABACUS or SIESTA in a DeepH layout
     Convert(convert::Convert),
 }
 
