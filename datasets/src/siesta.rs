@@ -20,19 +20,12 @@ use crate::poscar::{Poscar, determinant};
 use crate::{elements, files};
 use hsx::{Geometry, Hsx};
 
-/// Units of a version of SIESTA, which its files' eV and angstrom are made with.
-#[derive(Clone, Copy, Debug)]
-struct Units {
-    /// Rydberg in eV.
-    rydberg: f64,
-    /// Bohr in angstrom.
-    bohr: f64,
-}
-
-/// SIESTA 5: CODATA 2018.
-const UNITS: Units = Units { rydberg: 13.605_693_122_994, bohr: 0.529_177_210_903 };
-/// SIESTA 4 and before, which wrote the first version of the file.
-const UNITS_BEFORE: Units = Units { rydberg: 13.605_80, bohr: 0.529_177 };
+/// Rydberg in eV and Bohr in angstrom as in DeepH's converters, so that the folders are the same; CODATA 2018, which
+/// SIESTA 5 has, differs by 6e-8 of them.
+const RYDBERG: f64 = 27.211_384_5 / 2.0;
+const BOHR: f64 = 0.529_177_249;
+/// Rydberg in eV in SIESTA 4, which wrote the first version of the file.
+const RYDBERG_OF_SIESTA_4: f64 = 13.605_80;
 
 /// Whether there is a file .HSX.
 pub fn is_folder(folder: &Path) -> bool {
@@ -61,7 +54,6 @@ pub fn read(folder: &Path, limits: &Limits) -> Result<Imported> {
         }
     };
     let hsx = Hsx::read(&path, limits.max_bytes)?;
-    let units = if hsx.version == 0 { UNITS_BEFORE } else { UNITS };
     let xv = Xv::read(&path.with_extension("XV"))?;
     let (lattice, positions) = match (&hsx.geometry, &xv) {
         (Geometry::Cells { lattice, positions, .. }, _) => (*lattice, positions.clone()),
@@ -71,7 +63,7 @@ pub fn read(folder: &Path, limits: &Limits) -> Result<Imported> {
             return Err(Error::Missing { path: path.with_extension("XV"), expected });
         }
     };
-    let scaled = |v: &[f64; 3]| v.map(|x| x * units.bohr);
+    let scaled = |v: &[f64; 3]| v.map(|x| x * BOHR);
     let lattice = [scaled(&lattice[0]), scaled(&lattice[1]), scaled(&lattice[2])];
     let positions: Vec<[f64; 3]> = positions.iter().map(scaled).collect();
     if !determinant(&lattice).is_normal() {
@@ -97,17 +89,16 @@ pub fn read(folder: &Path, limits: &Limits) -> Result<Imported> {
     let orbitals = orbitals.ok_or_else(|| {
         Error::invalid(Rule::OrbitalCount, &path, "lquant", "shells that SIESTA has", format!("{shells:?}"))
     })?;
-    let cells = hsx.cells(&poscar, units.bohr, &path)?;
+    let cells = hsx.cells(&poscar, BOHR, &path)?;
     let overlap = collect(&hsx, &orbitals, &cells, &path, limits, 1, |s: f64| s, &[&hsx.overlap])?;
     let h: Vec<&Vec<f64>> = hsx.hamiltonian.iter().collect();
-    let energy = units.rydberg;
     let (hamiltonian, spinful) = match h.len() {
-        1 => (collect(&hsx, &orbitals, &cells, &path, limits, 1, |x| x * energy, &h)?, false),
-        _ => (collect(&hsx, &orbitals, &cells, &path, limits, 2, |x| Complex64::from(x * energy), &h)?, true),
+        1 => (collect(&hsx, &orbitals, &cells, &path, limits, 1, |x| x * RYDBERG, &h)?, false),
+        _ => (collect(&hsx, &orbitals, &cells, &path, limits, 2, |x| Complex64::from(x * RYDBERG), &h)?, true),
     };
     let fermi_energy_ev = match hsx.fermi_ry {
-        Some(energy) => Some(energy * units.rydberg),
-        None => fermi_of_eig(&path.with_extension("EIG"))?,
+        Some(energy) => Some(energy * RYDBERG),
+        None => fermi_of_eig(&path.with_extension("EIG"))?.map(|energy| energy / RYDBERG_OF_SIESTA_4 * RYDBERG),
     };
     let (occupation, overlap) = (Some(hsx.electrons), Some(overlap));
     Found { poscar, shells, spinful, fermi_energy_ev, occupation, hamiltonian, overlap }.record(folder, &path, limits)

@@ -43,8 +43,6 @@ pub(super) enum Geometry {
 /// A file.
 #[derive(Debug)]
 pub(super) struct Hsx {
-    /// 0 is the first version.
-    pub(super) version: i64,
     pub(super) species: Vec<Species>,
     /// Of each atom the index of its species.
     pub(super) species_of: Vec<usize>,
@@ -112,7 +110,7 @@ impl Hsx {
         records.end()?;
         let Sparse { numbers, columns, hamiltonian, overlap } = sparse;
         let geometry = Geometry::Cells { lattice, positions, offsets };
-        Ok(Hsx { version, species, species_of, geometry, fermi_ry, electrons, numbers, columns, hamiltonian, overlap })
+        Ok(Hsx { species, species_of, geometry, fermi_ry, electrons, numbers, columns, hamiltonian, overlap })
     }
 
     fn first(records: &mut Records) -> Result<Self> {
@@ -147,8 +145,8 @@ impl Hsx {
         let species_of = records.integers("isa", atoms)?;
         let species_of = indices(records, &species_of, kinds)?;
         let geometry = Geometry::Vectors((!gamma).then_some(vectors));
-        let (version, fermi_ry) = (0, None);
-        Ok(Hsx { version, species, species_of, geometry, fermi_ry, electrons, numbers, columns, hamiltonian, overlap })
+        let fermi_ry = None;
+        Ok(Hsx { species, species_of, geometry, fermi_ry, electrons, numbers, columns, hamiltonian, overlap })
     }
 
     /// The cell R of every element. `poscar` and `bohr` (in angstrom) serve the first version, which has it only as
