@@ -184,7 +184,9 @@ mod tests {
     const GOOD: &str = "STEP: 0\nMatrix Dimension of H(R): 2\nMatrix number of H(R): 2\n0 0 0 3\n 1.0 2e-1 -3\n 0 1 1\n \
         0 2 3\n1 0 -1 0\n";
 
-    fn elements(text: &str, complex: bool) -> Result<Vec<([i64; 3], usize, usize, Complex64)>> {
+    type Element = ([i64; 3], usize, usize, Complex64);
+
+    fn elements(text: &str, complex: bool) -> Result<Vec<Element>> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("H.csr");
         std::fs::write(&path, text).unwrap();
