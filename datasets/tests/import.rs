@@ -72,7 +72,10 @@ fn deeptb_reads_both_countings_and_one_direction() {
         // Of the two directions between C and H only one is stored.
         codes::write_deeptb(&made, folder.path(), first, |pair| pair[3] <= pair[4]);
         assert_eq!(import::source(folder.path()), Some(Source::DeePtb));
+        assert_eq!(import::frames(folder.path(), Source::DeePtb, &Limits::default()).unwrap(), [0, 1]);
+        let second = import::read(folder.path(), Source::DeePtb, 1, &Limits::default()).unwrap();
         let found = import(folder.path()).unwrap();
+        assert!(found == second);
         same(&found.record, &made, 1e-12);
         assert_eq!((found.padded_pairs, found.record.info.fermi_energy_ev), (0, None));
     }
@@ -253,7 +256,7 @@ fn broken_deeptb_files_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let text = import::read(folder.path(), Source::DeePtb, 7, &Limits::default()).unwrap_err().to_string();
-    assert!(text.contains("hamiltonians.h5: frame: expected one of the frames [0], found 7"), "{text}");
+    assert!(text.contains("hamiltonians.h5: frame: expected one of the frames [0, 1], found 7"), "{text}");
     let mut wild = record(false);
     let Entries::Real(values) = &mut wild.hamiltonian.as_mut().unwrap().entries else { panic!("complex") };
     values[3] = f64::NAN;

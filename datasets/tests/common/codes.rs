@@ -43,24 +43,26 @@ fn orbitals(record: &Record) -> usize {
     record.info.orbits_quantity
 }
 
-/// DeePTB; pairs of which `keep` is false are left out. Atoms count from `first`.
+/// DeePTB, the same frame twice; pairs of which `keep` is false are left out. Atoms count from `first`.
 pub(crate) fn write_deeptb(record: &Record, folder: &Path, first: i64, keep: impl Fn(&[i64; 5]) -> bool) {
     let text = |name: &str, text: String| std::fs::write(folder.join(name), text).unwrap();
     let rows = |rows: &[[f64; 3]]| rows.iter().map(|[x, y, z]| format!("{x:?} {y:?} {z:?}\n")).collect::<String>();
-    text("positions.dat", rows(&record.poscar.positions));
+    text("positions.dat", rows(&record.poscar.positions).repeat(2));
     text("cell.dat", rows(&record.poscar.lattice));
     text("atomic_numbers.dat", "6\n1\n".into());
     text("basis.dat", "{'C': '1s1p1d', 'H': '2s1p'}".into());
     for (name, matrix) in [("hamiltonians.h5", &record.hamiltonian), ("overlaps.h5", &record.overlap)] {
         let matrix = matrix.as_ref().unwrap();
         let file = rust_hdf5::H5File::create(folder.join(name)).unwrap();
-        let group = file.root_group().create_group("0").unwrap();
-        for (k, pair) in matrix.pairs.iter().enumerate().filter(|(_, pair)| keep(pair)) {
-            let [a, b, c, i, j] = pair;
-            let name = format!("{}_{}_{a}_{b}_{c}", i + first, j + first);
-            let dataset = group.new_dataset::<f64>().shape(matrix.shapes[k]).create(&name).unwrap();
-            let block: Vec<f64> = matrix.real_block(k).unwrap().iter().copied().collect();
-            dataset.write_raw(&block).unwrap();
+        for frame in ["0", "1"] {
+            let group = file.root_group().create_group(frame).unwrap();
+            for (k, pair) in matrix.pairs.iter().enumerate().filter(|(_, pair)| keep(pair)) {
+                let [a, b, c, i, j] = pair;
+                let name = format!("{}_{}_{a}_{b}_{c}", i + first, j + first);
+                let dataset = group.new_dataset::<f64>().shape(matrix.shapes[k]).create(&name).unwrap();
+                let block: Vec<f64> = matrix.real_block(k).unwrap().iter().copied().collect();
+                dataset.write_raw(&block).unwrap();
+            }
         }
         file.close().unwrap();
     }
