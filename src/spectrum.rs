@@ -2,8 +2,9 @@
 //! | dos` compute. No file is written here.
 //!
 //! Modules, each using only those above it: [`system`], [`solve`], [`filling`], [`measure`], [`eigenvalues`], [`fermi`],
-//! [`bands`], [`dos`].
+//! [`band_options`], [`bands`], [`dos`].
 
+pub mod band_options;
 pub mod bands;
 pub mod dos;
 pub mod eigenvalues;
@@ -13,7 +14,8 @@ pub mod measure;
 pub mod solve;
 pub mod system;
 
-pub use bands::{BandOptions, Bands, PathChoice, SolverChoice, SolverKind};
+pub use band_options::{BandOptions, PathChoice, SolverChoice, SolverKind};
+pub use bands::Bands;
 pub use dos::{Broadening, DensityOfStates, DosOptions};
 pub use eigenvalues::{EigenvalueOptions, Eigenvalues};
 pub use fermi::{Fermi, FermiOptions};

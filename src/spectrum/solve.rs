@@ -99,12 +99,8 @@ impl Spectrum {
         let of = |(hamiltonian, &around_ev): (&Bloch, &f64)| {
             let options = sparse::Options { around_ev, count, vectors: false, points_in_all: Some(points_in_all) };
             let windows = sparse::solve(hamiltonian, &self.overlap, part, options)?;
-            let solved = |w: sparse::Window| Solved {
-                values: w.values,
-                dropped: 0,
-                smallest_overlap: None,
-                first: w.first,
-            };
+            let solved =
+                |w: sparse::Window| Solved { values: w.values, dropped: 0, smallest_overlap: None, first: w.first };
             Ok(windows.into_iter().map(solved).collect())
         };
         self.hamiltonians.iter().zip(around_ev).map(of).collect()
