@@ -1,6 +1,9 @@
 //! What errors of a Hamiltonian and of its spectrum must not notice, and what they must count.
 #![allow(clippy::unwrap_used)] // The helpers are test code too.
 
+#[path = "../../tests/support/tolerances.rs"]
+mod tolerances;
+
 use std::path::{Path, PathBuf};
 
 use approx::{assert_abs_diff_eq, assert_relative_eq};
@@ -272,11 +275,11 @@ fn golden_errors_of_the_documented_prediction() {
     let found = comparison::compare(cases.len(), load, &options, &mut Silent).unwrap();
     let figures = found.errors.figures;
     assert_eq!((found.structures, figures.elements), (6, 3174));
-    assert_abs_diff_eq!(figures.mae_gauge_fixed_mev.unwrap(), 0.113670, epsilon = 5e-6);
-    assert_abs_diff_eq!(figures.mae_mev, 1045.9, epsilon = 0.05);
-    assert_abs_diff_eq!(figures.relative_gauge_fixed.unwrap(), 2.50294e-4, epsilon = 5e-9 / 10.0);
-    assert_abs_diff_eq!(found.errors.orbital_average_mev, 0.09821, epsilon = 5e-6);
-    assert_abs_diff_eq!(found.errors.element_pair_average_mev, 0.1203, epsilon = 5e-5);
+    assert_abs_diff_eq!(figures.mae_gauge_fixed_mev.unwrap(), 0.113670, epsilon = tolerances::DEMO_MAE_MEV);
+    assert_abs_diff_eq!(figures.mae_mev, 1045.9, epsilon = tolerances::DEMO_RAW_MEV);
+    assert_abs_diff_eq!(figures.relative_gauge_fixed.unwrap(), 2.50294e-4, epsilon = tolerances::DEMO_RELATIVE);
+    assert_abs_diff_eq!(found.errors.orbital_average_mev, 0.09821, epsilon = tolerances::DEMO_MAE_MEV);
+    assert_abs_diff_eq!(found.errors.element_pair_average_mev, 0.1203, epsilon = tolerances::DEMO_PAIR_MEV);
     let spectrum = found.spectrum.unwrap();
     assert_eq!((spectrum.structures, spectrum.ghost_states, spectrum.ghosts_below), (6, 0, 0));
     assert!(spectrum.by_structure.iter().all(|s| s.errors.electrons == 8.0 && s.errors.gap_ev > 5.0));

@@ -25,3 +25,11 @@ pub const ABACUS_ISTATE: f64 = 1e-6;
 pub const DEEPTB_EIGENVALUES: f64 = 1e-7;
 /// Single atoms subtracted and added back: eV.
 pub const SINGLE_ATOMS: f64 = 1e-12;
+/// DeepH-dock's error demo, mean errors of matrix elements (meV): half of the last digit of the documented figures.
+pub const DEMO_MAE_MEV: f64 = 5e-6;
+/// The same without gauge fix (meV), documented as 1.0459 eV.
+pub const DEMO_RAW_MEV: f64 = 0.05;
+/// The same, relative error.
+pub const DEMO_RELATIVE: f64 = 5e-10;
+/// The same, mean over pairs of elements (meV), documented as 1.203e-4 eV.
+pub const DEMO_PAIR_MEV: f64 = 5e-5;
