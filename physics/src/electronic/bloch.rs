@@ -143,11 +143,17 @@ impl Bloch {
                 Entries::Complex(v) => tile.add(&mut dense, v, |x| phase * x),
             }
         }
-        for column in 0..self.size {
-            for row in 0..=column {
-                let mean = (dense[(row, column)] + dense[(column, row)].conj()) * 0.5;
-                dense[(row, column)] = mean;
-                dense[(column, row)] = mean.conj();
+        // In squares that stay in the cache, since one of the two triangles is crossed against its order.
+        const SQUARE: usize = 32;
+        for first_column in (0..self.size).step_by(SQUARE) {
+            for first_row in (0..=first_column).step_by(SQUARE) {
+                for column in first_column..(first_column + SQUARE).min(self.size) {
+                    for row in first_row..(first_row + SQUARE).min(column + 1) {
+                        let mean = (dense[(row, column)] + dense[(column, row)].conj()) * 0.5;
+                        dense[(row, column)] = mean;
+                        dense[(column, row)] = mean.conj();
+                    }
+                }
             }
         }
         dense

@@ -137,7 +137,7 @@ pub(super) struct Pencil<T> {
     pub(super) hamiltonian: Vec<T>,
     /// Elements of S(k) on the places.
     pub(super) overlap: Vec<T>,
-    /// |H| and |S|, the largest sums of moduli over a column.
+    /// |H| and |S|, Frobenius norms.
     pub(super) norms: [f64; 2],
     pub(super) par: Par,
 }
@@ -155,7 +155,9 @@ impl AnyPencil {
         let elements = |operator: &Bloch| match places {
             Places::Dense => {
                 let dense = operator.at(k);
-                (0..dense.ncols()).flat_map(|n| dense.col_as_slice(n).iter().copied()).collect()
+                let mut elements = Vec::with_capacity(dense.ncols().pow(2));
+                (0..dense.ncols()).for_each(|n| elements.extend_from_slice(dense.col_as_slice(n)));
+                elements
             }
             Places::Sparse(pattern) => pattern.assemble(operator, k),
         };
@@ -172,21 +174,9 @@ impl AnyPencil {
 
 impl<T: Scalar> Pencil<T> {
     fn new(k: [f64; 3], size: usize, places: &Places, hamiltonian: Vec<T>, overlap: Vec<T>, par: Par) -> Self {
-        let mut pencil = Self { k, size, places: places.clone(), hamiltonian, overlap, norms: [0.0; 2], par };
-        pencil.norms = [pencil.column_sum(&pencil.hamiltonian), pencil.column_sum(&pencil.overlap)];
-        pencil
-    }
-
-    /// The largest sum of moduli over a column of a matrix on these places: a norm.
-    pub(super) fn column_sum(&self, values: &[T]) -> f64 {
-        let sum = |column: &[T]| column.iter().map(|x| x.to_complex().norm()).sum::<f64>();
-        match &self.places {
-            Places::Dense => values.chunks_exact(self.size.max(1)).map(sum).fold(0.0, f64::max),
-            Places::Sparse(pattern) => {
-                let columns = pattern.places.col_ptr().windows(2);
-                columns.map(|ends| sum(&values[ends[0]..ends[1]])).fold(0.0, f64::max)
-            }
-        }
+        let norm = |values: &[T]| values.iter().map(|x| x.to_complex().norm_sqr()).sum::<f64>().sqrt();
+        let norms = [norm(&hamiltonian), norm(&overlap)];
+        Self { k, size, places: places.clone(), hamiltonian, overlap, norms, par }
     }
 
     /// Elements of H - sigma S.

@@ -37,7 +37,7 @@ pub struct Window {
     pub first: usize,
     /// `[size, values]` columns c with c^dagger S c = 1, if asked for.
     pub vectors: Option<Mat<Complex64>>,
-    /// Largest |H c - e S c| / ((|H| + |e| |S|) |c|), in norms of largest column sums.
+    /// Largest |H c - e S c| / ((|H| + |e| |S|) |c|), in Frobenius norms.
     pub residual: f64,
 }
 

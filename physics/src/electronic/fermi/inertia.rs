@@ -25,8 +25,10 @@ use crate::{Error, Result};
 /// States nearer than this to a known one are taken for it, eV: the accuracy of the level.
 const SAME_STATE: f64 = 2e-9;
 
-/// Matrices up to this size are solved in full.
+/// Matrices up to this size are solved in full where they are solved, and up to the second one on meshes of at least so
+/// many points, of which few are solved.
 const SMALL: usize = 300;
+const SMALL_ON_MESH: (usize, usize) = (1000, 16);
 
 /// Larger ones are solved where no more levels than this lie within the interval.
 const FEW_LEVELS: usize = 32;
@@ -144,10 +146,16 @@ impl<'a> Search<'a> {
         self.hamiltonian.size()
     }
 
+    /// Whether points are solved in full, not in an interval.
+    fn in_full(&self) -> bool {
+        let (size, points) = SMALL_ON_MESH;
+        self.size() <= SMALL || (self.size() <= size && self.mesh.points.len() >= points)
+    }
+
     /// Solve some points of the mesh, and count at all points where they suggest the Fermi level with `bands` filled.
     fn scout(&mut self, bands: f64) -> Result<()> {
         let points = self.mesh.points.len();
-        if self.size() > SMALL {
+        if !self.in_full() {
             return self.scout_one(bands);
         }
         // Gamma, and others spread by the golden ratio, which does not fall in step with the rows of the mesh.
@@ -274,7 +282,7 @@ impl<'a> Search<'a> {
                     found: known.len().to_string(),
                 });
             }
-            let small = self.size() <= SMALL;
+            let small = self.in_full();
             let solvable = |n: &usize| small || (inside(*n) <= FEW_LEVELS && interval.iter().all(|e| e.is_finite()));
             let next = self.suggestion(rank, &low, &high, &known);
             let few = open.len() <= (self.mesh.points.len() / 32).max(2);
@@ -382,7 +390,7 @@ impl<'a> Search<'a> {
 
     /// Find the levels of these points in the interval: all, where matrices are small.
     fn solve(&mut self, points: &[usize], interval: [f64; 2]) -> Result<()> {
-        let found = if self.size() <= SMALL {
+        let found = if self.in_full() {
             let k: Vec<[f64; 3]> = points.iter().map(|&point| self.mesh.points[point]).collect();
             let levels = dense::eigenvalues(self.hamiltonian, self.overlap, &k)?;
             let all = |levels| Solved { low: f64::NEG_INFINITY, high: f64::INFINITY, below: 0, levels };
