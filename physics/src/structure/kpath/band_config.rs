@@ -130,7 +130,7 @@ mod tests {
             (r#"{"kpath": []}"#, "kpath"),
             (r#"{"kpath": [[0, 0, 0]]}"#, "entry 1"),
             (r#"{"kpath": [[0, 0, 0, 1e30], [1, 0, 0, 1]]}"#, "steps"),
-            (r#"{"kpath": ["5 0 0 0 1 0 A B"]}"#, "L1 L2"),
+            (r#"{"kpath": ["5 0 0 0 1 0 A B"]}"#, "line 1"),
             (r#"{"kline_type": "vasp", "kpath": ["A-B"]}"#, "number_in_line"),
             (r#"{"kline_type": "vasp", "kpath": ["A-B"], "number_in_line": 5}"#, "high_sym_kpoints: A"),
         ] {
