@@ -20,19 +20,10 @@ use crate::poscar::{Poscar, determinant};
 use crate::{elements, files};
 use hsx::{Geometry, Hsx};
 
-/// Units of a version of SIESTA, so that its own eV and angstrom come back.
-#[derive(Clone, Copy, Debug)]
-struct Units {
-    /// Rydberg in eV.
-    rydberg: f64,
-    /// Bohr in angstrom.
-    bohr: f64,
-}
-
-/// SIESTA 5: CODATA 2018.
-const SIESTA_5: Units = Units { rydberg: 13.605_693_122_994, bohr: 0.529_177_210_903 };
-/// SIESTA 4 and before, which wrote the first version of the file.
-const SIESTA_4: Units = Units { rydberg: 13.605_80, bohr: 0.529_177 };
+/// Rydberg in eV and Bohr in angstrom as DeepH's converters have them, so that the folders of both can be mixed: 6e-8 of an
+/// energy below CODATA 2018.
+const RYDBERG: f64 = 27.211_384_5 / 2.0;
+const BOHR: f64 = 0.529_177_249;
 
 /// Whether there is a file .HSX.
 pub fn is_folder(folder: &Path) -> bool {
@@ -61,7 +52,6 @@ pub fn read(folder: &Path, limits: &Limits) -> Result<Imported> {
         }
     };
     let hsx = Hsx::read(&path, limits.max_bytes)?;
-    let units = if matches!(hsx.geometry, Geometry::Cells { .. }) { SIESTA_5 } else { SIESTA_4 };
     let xv = Xv::read(&path.with_extension("XV"))?;
     let (lattice, positions) = match (&hsx.geometry, &xv) {
         (Geometry::Cells { lattice, positions, .. }, _) => (*lattice, positions.clone()),
@@ -71,7 +61,7 @@ pub fn read(folder: &Path, limits: &Limits) -> Result<Imported> {
             return Err(Error::Missing { path: path.with_extension("XV"), expected });
         }
     };
-    let scaled = |v: &[f64; 3]| v.map(|x| x * units.bohr);
+    let scaled = |v: &[f64; 3]| v.map(|x| x * BOHR);
     let lattice = [scaled(&lattice[0]), scaled(&lattice[1]), scaled(&lattice[2])];
     let positions: Vec<[f64; 3]> = positions.iter().map(scaled).collect();
     if !determinant(&lattice).is_normal() {
@@ -97,15 +87,15 @@ pub fn read(folder: &Path, limits: &Limits) -> Result<Imported> {
     let orbitals = orbitals.ok_or_else(|| {
         Error::invalid(Rule::OrbitalCount, &path, "lquant", "shells that SIESTA has", format!("{shells:?}"))
     })?;
-    let cells = hsx.cells(&poscar, units.bohr, &path)?;
+    let cells = hsx.cells(&poscar, BOHR, &path)?;
     let overlap = collect(&hsx, &orbitals, &cells, &path, limits, 1, |s: f64| s, &[&hsx.overlap])?;
     let h: Vec<&Vec<f64>> = hsx.hamiltonian.iter().collect();
     let (hamiltonian, spinful) = match h.len() {
-        1 => (collect(&hsx, &orbitals, &cells, &path, limits, 1, |x| x * units.rydberg, &h)?, false),
-        _ => (collect(&hsx, &orbitals, &cells, &path, limits, 2, |x| Complex64::from(x * units.rydberg), &h)?, true),
+        1 => (collect(&hsx, &orbitals, &cells, &path, limits, 1, |x| x * RYDBERG, &h)?, false),
+        _ => (collect(&hsx, &orbitals, &cells, &path, limits, 2, |x| Complex64::from(x * RYDBERG), &h)?, true),
     };
     let fermi_energy_ev = match hsx.fermi_ry {
-        Some(energy) => Some(energy * units.rydberg),
+        Some(energy) => Some(energy * RYDBERG),
         None => fermi_of_eig(&path.with_extension("EIG"))?,
     };
     let (occupation, overlap) = (Some(hsx.electrons), Some(overlap));
@@ -114,9 +104,7 @@ pub fn read(folder: &Path, limits: &Limits) -> Result<Imported> {
 
 /// Blocks of the columns of `parts`: one, or that of each spin.
 ///
-/// Of each pair of elements that hermiticity binds only the one with the lower row is taken, for both: SIESTA
-/// diagonalises this triangle of H(k) and S(k) (its `Diag.UpLo lower`, by its columns). The other differs by 1e-8 only,
-/// but a nearly singular S makes 1e-4 eV of it: with this one the eigenvalues of .EIG return to all their digits.
+/// Both triangles are kept as SIESTA wrote them, some 1e-8 apart.
 #[allow(clippy::too_many_arguments)] // one place for both matrices and both kinds of numbers
 fn collect<T: Element>(
     hsx: &Hsx,
@@ -134,13 +122,7 @@ fn collect<T: Element>(
         for (row, count) in hsx.numbers.iter().enumerate() {
             for _ in 0..*count {
                 let (cell, column) = (cells[k], hsx.columns[k] % orbitals.len());
-                // The real part of a diagonal element, which is the mean of both directions.
-                let share = if row == column { 0.5 } else { 1.0 };
-                if row <= column {
-                    let value = element(part[k]) * share;
-                    collector.add(cell, (row, s), (column, s), value)?;
-                    collector.add(cell.map(|r| -r), (column, s), (row, s), value)?;
-                }
+                collector.add(cell, (row, s), (column, s), element(part[k]))?;
                 k += 1;
             }
         }

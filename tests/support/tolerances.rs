@@ -16,9 +16,9 @@ pub const GRADIENT: f64 = 1e-8;
 pub const ADAM: f64 = 1e-7;
 /// Rotated copies of a structure, mean |H| and spread of H: relative.
 pub const EQUIVARIANCE: f64 = 1e-10;
-/// Eigenvalues of converted SIESTA runs against .EIG (9 digits) and .bands (4 decimals): eV.
-pub const SIESTA_EIG: f64 = 1e-6;
-pub const SIESTA_BANDS: f64 = 5.1e-5;
+/// Eigenvalues of converted SIESTA runs against .EIG (its k have six digits) and .bands (4 decimals): eV.
+pub const SIESTA_EIG: f64 = 1.5e-4;
+pub const SIESTA_BANDS: f64 = 9e-5;
 /// Eigenvalues of converted ABACUS runs against istate.info: eV, the digits of H.
 pub const ABACUS_ISTATE: f64 = 1e-6;
 /// Eigenvalues of the converted DeePTB example against those of LAPACK, as printed: eV.

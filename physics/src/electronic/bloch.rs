@@ -3,9 +3,9 @@
 //! The phase belongs to the cell, not to the atom (docs/conventions.md), so M(k) is periodic in k. Orbitals are laid
 //! out atom by atom, in a spinful basis all spin up first, then all spin down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::f64::consts::TAU;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Sub};
 
 use faer::Mat;
 use ndarray::ArrayView2;
@@ -14,6 +14,9 @@ use tesseral_datasets::deeph::matrix::{BlockMatrix, Entries};
 
 use crate::hamiltonian::basis::{Basis, SpinForm};
 use crate::{Error, Result};
+
+/// Largest |M_ij(R) - M_ji(-R)*| of a matrix that is hermitian to the rounding of its file: eV for H (as `data check`).
+const HERMITIAN: f64 = 1e-5;
 
 /// An operator made ready for Bloch sums at many k.
 #[derive(Clone, Debug)]
@@ -90,7 +93,28 @@ impl Bloch {
             let what = "operator".into();
             return Err(Error::Mismatch { what, expected: "finite elements".into(), found: "NaN or infinity".into() });
         }
-        Ok(Self { size: basis.spins() * orbitals, cells, tiles, elements })
+        let mut bloch = Self { size: basis.spins() * orbitals, cells, tiles, elements };
+        bloch.take_lower_triangle();
+        Ok(bloch)
+    }
+
+    /// Where M is hermitian to rounding, its elements below the diagonal stand for those above: this is what LAPACK reads,
+    /// and so what other programs' eigenvalues come from. With a nearly singular overlap the mean of both triangles, 1e-8
+    /// from either, moves levels by 1e-4 eV. A matrix farther from hermitian (a prediction) keeps both; [`Self::at`] takes
+    /// their mean.
+    fn take_lower_triangle(&mut self) {
+        let place = |tile: &Tile, cell: [i64; 3]| (cell, tile.row, tile.column);
+        let places: HashMap<_, usize> =
+            self.tiles.iter().enumerate().map(|(n, tile)| (place(tile, self.cells[tile.cell]), n)).collect();
+        let partner = |tile: &Tile| {
+            let place = (self.cells[tile.cell].map(|r| -r), tile.column, tile.row);
+            places.get(&place).map(|&n| self.tiles[n].start)
+        };
+        let Some(partners) = self.tiles.iter().map(partner).collect::<Option<Vec<usize>>>() else { return };
+        match &mut self.elements {
+            Entries::Real(v) => lower_for_upper(&self.tiles, &partners, v, |x| x, f64::abs),
+            Entries::Complex(v) => lower_for_upper(&self.tiles, &partners, v, |x| x.conj(), |x| x.norm()),
+        }
     }
 
     /// Rows of the dense matrices.
@@ -173,6 +197,28 @@ impl Tile {
                 *target += term(value);
             }
         }
+    }
+}
+
+/// Copies elements below the diagonal, conjugated, to their places above it (in the tile of -R that starts at `partners`),
+/// unless some pair differs by more than rounding.
+fn lower_for_upper<T: Copy + Sub<Output = T>>(
+    tiles: &[Tile],
+    partners: &[usize],
+    elements: &mut [T],
+    conjugate: impl Fn(T) -> T,
+    size: impl Fn(T) -> f64,
+) {
+    let mut pairs = Vec::new();
+    for (tile, partner) in tiles.iter().zip(partners) {
+        for j in 0..tile.columns {
+            for i in (0..tile.rows).filter(|i| tile.row + i > tile.column + j) {
+                pairs.push((tile.start + j * tile.rows + i, partner + i * tile.columns + j));
+            }
+        }
+    }
+    if pairs.iter().all(|&(below, above)| size(elements[below] - conjugate(elements[above])) <= HERMITIAN) {
+        pairs.into_iter().for_each(|(below, above)| elements[above] = conjugate(elements[below]));
     }
 }
 
