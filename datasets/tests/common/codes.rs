@@ -137,7 +137,7 @@ pub(crate) fn write_abacus(record: &Record, folder: &Path, nspin: usize) {
 pub(crate) fn write_siesta(record: &Record, folder: &Path, version: i32, spins: usize) {
     let bytes = siesta_bytes(record, version, spins);
     std::fs::write(folder.join("made.HSX"), bytes).unwrap();
-    let (_, bohr) = units(version);
+    let (_, bohr) = SIESTA_UNITS;
     let mut xv = String::new();
     for [x, y, z] in record.poscar.lattice.map(|row| row.map(|x| x / bohr)) {
         writeln!(xv, "{x:?} {y:?} {z:?} 0 0 0").unwrap();
@@ -150,10 +150,8 @@ pub(crate) fn write_siesta(record: &Record, folder: &Path, version: i32, spins: 
     std::fs::write(folder.join("made.EIG"), "  -1.25\n 1 1 1\n").unwrap();
 }
 
-/// Of SIESTA 4, which wrote the first version, and 5.
-fn units(version: i32) -> (f64, f64) {
-    if version == 0 { (13.60580, 0.529177) } else { (13.605693122994, 0.529177210903) }
-}
+/// Rydberg in eV and Bohr in angstrom, as SIESTA's files are read.
+const SIESTA_UNITS: (f64, f64) = (27.2113845 / 2.0, 0.529177249);
 
 fn integers(values: &[i32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
@@ -164,7 +162,7 @@ fn doubles(values: &[f64]) -> Vec<u8> {
 }
 
 fn siesta_bytes(record: &Record, version: i32, spins: usize) -> Vec<u8> {
-    let (rydberg, bohr) = units(version);
+    let (rydberg, bohr) = SIESTA_UNITS;
     let n = orbitals(record);
     let cells = [[0, 0, 0], [1, 0, 0], [-1, 0, 0]];
     let cell_of = |cell: &[i64; 3]| cells.iter().position(|known| known == cell).unwrap();
