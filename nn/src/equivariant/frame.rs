@@ -324,12 +324,11 @@ struct Turned {
 impl Turned {
     fn run<T: Real>(&self, x: &[T], transpose: bool) -> Vec<T> {
         let (d, f) = (self.dim, &self.frames);
-        let y = rows::build(d, &rows::all(f.len()), |chunk, y| {
+        rows::build(d, &rows::all(f.len()), |chunk, y| {
             for (edge, y) in chunk.zip(y.chunks_exact_mut(d)) {
                 rotate(&self.turns, f.wigner(edge), transpose, &x[edge * d..(edge + 1) * d], y);
             }
-        });
-        y
+        })
     }
 }
 

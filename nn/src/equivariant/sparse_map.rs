@@ -103,12 +103,11 @@ impl SparseMap {
 
     fn run<T: Real>(rows_of: &Rows, x: &[T], from: usize, to: usize) -> Vec<T> {
         let count = x.len() / from.max(1);
-        let y = rows::build(to, &rows::all(count), |chunk, out| {
+        rows::build(to, &rows::all(count), |chunk, out| {
             for (row, out) in chunk.zip(out.chunks_exact_mut(to)) {
                 rows_of.product(&x[row * from..(row + 1) * from], out);
             }
-        });
-        y
+        })
     }
 }
 
