@@ -1,4 +1,4 @@
-//! Fork and join for kernels, on the pool of this crate ([`super::pool`]).
+//! Fork and join for kernels, on a pool of this crate (pool.rs).
 //!
 //! A region of 50 microseconds is worth splitting. rayon is for coarse work (k points, structures).
 //! `RAYON_NUM_THREADS` sets both.
