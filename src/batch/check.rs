@@ -58,7 +58,7 @@ impl Check {
     /// Checks the structures of a shard; the parts go under `out`.
     ///
     /// # Errors
-    /// As [`data::check`]; a folder that cannot be written.
+    /// As [`data::check()`]; a folder that cannot be written.
     pub fn run(&self, out: &Path, shard: Shard, observer: &mut dyn Observer) -> Result<ShardReport> {
         let (mut units, description) = self.units()?;
         Parts::create(out, description)?.run(&mut units, shard, observer)

@@ -22,7 +22,7 @@ pub struct Count {
     pub warnings: usize,
 }
 
-/// Result of [`check`].
+/// Result of [`check()`].
 #[derive(Clone, Debug, Serialize)]
 pub struct Checked {
     /// No problem of severity `error`.
