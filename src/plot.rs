@@ -14,6 +14,7 @@ pub mod parity;
 pub mod png;
 
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -86,6 +87,23 @@ fn save(path: &Path, size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn) ->
         false => svg.into_bytes(),
     };
     Ok(files::write_atomic(path, |w| w.write_all(&bytes))?)
+}
+
+/// The legend of a chart.
+fn legend<'a, X: Ranged, Y: Ranged>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+    position: SeriesLabelPosition,
+) -> Drawn {
+    chart
+        .configure_series_labels()
+        .position(position)
+        .background_style(WHITE.mix(0.9))
+        .border_style(RGBColor(200, 200, 200))
+        .legend_area_size(32)
+        .margin(12)
+        .label_font((FONT, 15))
+        .draw()?;
+    Ok(())
 }
 
 /// The range of finite `values`, widened by `share` on both sides; 0 to 1 where there is none.

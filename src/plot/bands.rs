@@ -4,7 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
 
-use super::{COLOURS, FONT, save, tick};
+use super::{COLOURS, FONT, legend, save, tick};
 use crate::physics::electronic::BandStructure;
 use crate::physics::{Error, Result};
 use crate::spectrum::Bands;
@@ -88,16 +88,7 @@ pub fn draw(path: &Path, bands: &Bands, window: [f64; 2]) -> Result<()> {
             let (x, y) = chart.backend_coord(&(*distance, window[0]));
             area.draw(&Text::new(symbol(name), (x, y + 8), style.clone()))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.92))
-            .border_style(RGBColor(200, 200, 200))
-            .legend_area_size(32)
-            .margin(12)
-            .label_font((FONT, 15))
-            .draw()?;
-        Ok(())
+        legend(&mut chart, SeriesLabelPosition::UpperRight)
     })
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 
-use super::{COLOURS, FONT, save, tick};
+use super::{COLOURS, FONT, legend, save, tick};
 use crate::datasets::files;
 use crate::physics::{Error, Result};
 
@@ -140,27 +140,8 @@ pub fn draw(path: &Path, curves: &[Curve]) -> Result<()> {
                 chart.draw_series(validation.iter().map(|p| Circle::new(*p, 3, colour.filled())))?;
             }
         }
-        legend(&mut chart)
+        legend(&mut chart, SeriesLabelPosition::UpperRight)
     })
-}
-
-fn legend<'a>(
-    chart: &mut ChartContext<
-        'a,
-        SVGBackend<'a>,
-        Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::combinators::LogCoord<f64>>,
-    >,
-) -> super::Drawn {
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.9))
-        .border_style(RGBColor(200, 200, 200))
-        .legend_area_size(32)
-        .margin(12)
-        .label_font((FONT, 15))
-        .draw()?;
-    Ok(())
 }
 
 #[cfg(test)]

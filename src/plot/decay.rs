@@ -1,9 +1,9 @@
-//! Lines over a length on a logarithmic axis: how H and S decay with distance.
+//! Lines over a length on a logarithmic axis: how H and S, or errors of H, decay with distance.
 
 use plotters::prelude::*;
 use std::path::Path;
 
-use super::{COLOURS, FONT, save, tick};
+use super::{COLOURS, FONT, legend, save, tick};
 use crate::physics::Result;
 
 /// A line and its name.
@@ -17,15 +17,15 @@ pub fn draw(path: &Path, lines: &[Line], unit: &str) -> Result<()> {
     let usable = |point: &&(f64, f64)| point.1.is_finite() && point.1 > 0.0;
     let values = || lines.iter().flat_map(|(_, points)| points.iter().filter(usable));
     let (low, high) = values().fold((f64::INFINITY, 0.0), |(low, high), p| (p.1.min(low), p.1.max(high)));
-    // Matrices of zeros have nothing to show but the axes.
-    let (low, high) = if low > high { (0.1, 1.0) } else { (low / 2.0, high * 2.0) };
+    // Room for the legend above. Matrices of zeros have nothing to show but the axes.
+    let (low, high) = if low > high { (0.1, 1.0) } else { (low / 2.0, high * (high / low).powf(0.2).max(2.0)) };
     let end = values().map(|p| p.0).fold(0.5, f64::max);
     save(path, (860, 520), |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(18)
             .x_label_area_size(48)
             .y_label_area_size(70)
-            .build_cartesian_2d(0.0..end * 1.02, (low..high).log_scale())?;
+            .build_cartesian_2d(-0.02 * end..end * 1.02, (low..high).log_scale())?;
         chart
             .configure_mesh()
             .light_line_style(WHITE)
@@ -47,16 +47,7 @@ pub fn draw(path: &Path, lines: &[Line], unit: &str) -> Result<()> {
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], colour.stroke_width(3)));
             chart.draw_series(points().map(|point| Circle::new(point, 3, colour.filled())))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.9))
-            .border_style(RGBColor(200, 200, 200))
-            .legend_area_size(32)
-            .margin(12)
-            .label_font((FONT, 15))
-            .draw()?;
-        Ok(())
+        legend(&mut chart, SeriesLabelPosition::UpperRight)
     })
 }
 

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use std::path::Path;
 
-use super::{COLOURS, FONT, save, tick};
+use super::{COLOURS, FONT, legend, save, tick};
 use crate::physics::{Error, Result};
 use crate::spectrum::DensityOfStates;
 use crate::spectrum::dos::DosCurve;
@@ -54,15 +54,6 @@ pub fn draw(path: &Path, found: &DensityOfStates) -> Result<()> {
                 .label(curve.name.clone())
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], colour.stroke_width(3)));
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.92))
-            .border_style(RGBColor(200, 200, 200))
-            .legend_area_size(32)
-            .margin(12)
-            .label_font((FONT, 15))
-            .draw()?;
-        Ok(())
+        legend(&mut chart, SeriesLabelPosition::UpperRight)
     })
 }

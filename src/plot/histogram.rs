@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use std::path::Path;
 
-use super::{COLOURS, FONT, save, tick};
+use super::{COLOURS, FONT, legend, save, tick};
 use crate::physics::Result;
 
 /// Bars of one kind: ends of the bin, count.
@@ -55,16 +55,7 @@ pub fn draw(path: &Path, series: &[Bars], x: &str, y: &str) -> Result<()> {
                 .label(bars.name.as_str())
                 .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 20, y + 5)], colour.mix(0.55).filled()));
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.9))
-            .border_style(RGBColor(200, 200, 200))
-            .legend_area_size(30)
-            .margin(12)
-            .label_font((FONT, 15))
-            .draw()?;
-        Ok(())
+        legend(&mut chart, SeriesLabelPosition::UpperLeft)
     })
 }
 
