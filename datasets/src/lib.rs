@@ -2,7 +2,7 @@
 //!
 //! Modules in order, each using only those before it: [`error`], [`files`], [`elements`], [`poscar`], [`orbital_order`],
 //! [`deeph::matrix`], [`hdf5`], the rest of [`deeph`], `blocks`, [`import`] with its readers [`deeptb`], [`abacus`],
-//! [`siesta`], then [`sampler`], [`split`]. Files are described in docs/formats.md.
+//! [`siesta`]; text and tokens: [`jsonl`], [`tokens`], [`mds`]; then [`sampler`], [`split`]. Files are described in docs/formats.md.
 
 #![forbid(unsafe_code)]
 
@@ -15,10 +15,13 @@ pub mod error;
 pub mod files;
 pub mod hdf5;
 pub mod import;
+pub mod jsonl;
+pub mod mds;
 pub mod orbital_order;
 pub mod poscar;
 pub mod sampler;
 pub mod siesta;
 pub mod split;
+pub mod tokens;
 
 pub use error::{Error, Result, Rule};

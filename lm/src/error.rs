@@ -30,6 +30,43 @@ pub enum Error {
         /// `field: expected .., found ..`; never empty.
         problems: Vec<String>,
     },
+    /// A value of a configuration, or an argument, out of its range.
+    #[error("{key}: {what}")]
+    Config {
+        /// Dotted key, or the name of the argument.
+        key: String,
+        /// What is expected and what was found.
+        what: String,
+    },
+    /// From the floor of tensors, layers and training.
+    #[error(transparent)]
+    Nn(#[from] tesseral_nn::Error),
+    /// From the floor of files.
+    #[error(transparent)]
+    Data(#[from] tesseral_datasets::Error),
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Error::Nn(error.into())
+    }
+}
+
+impl Error {
+    /// A value that is not what it should be.
+    pub fn config(key: impl Into<String>, what: impl Into<String>) -> Self {
+        Error::Config { key: key.into(), what: what.into() }
+    }
+
+    /// For `map_err` of what reads or writes `path`.
+    pub fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Error::Io { path: path.into(), source }
+    }
+
+    /// A file that is not what it should be.
+    pub fn format(path: &std::path::Path, reason: impl Into<String>) -> Self {
+        Error::Format { path: path.into(), reason: reason.into() }
+    }
 }
 
 /// Result of this crate.

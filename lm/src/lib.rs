@@ -1,9 +1,10 @@
-//! Language models: what a model is, before any weight is read. Training recipes and evaluation follow.
+//! Language models: Llama-family decoders, their files, their data, and training recipes on them.
 //!
-//! Modules, each using only those above it: [`error`], [`model`].
+//! Modules, each using only those above it: [`error`], [`model`], [`data`].
 
 #![forbid(unsafe_code)]
 
+pub mod data;
 pub mod error;
 pub mod model;
 

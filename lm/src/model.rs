@@ -1,3 +1,9 @@
-//! Architectures.
+//! Llama-family models: shape, weights, tokenizer, text in and out.
+//!
+//! Modules, each using only those above it: [`llama`] (the shape), [`weights`], [`tokenizer`], [`chat`], [`sampling`].
 
+pub mod chat;
 pub mod llama;
+pub mod sampling;
+pub mod tokenizer;
+pub mod weights;

@@ -1,0 +1,1 @@
+//! MosaicML streaming datasets (MDS).

@@ -1,0 +1,1 @@
+//! Arrays of token ids: `.npy` and `.bin`.

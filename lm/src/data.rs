@@ -1,0 +1,7 @@
+//! Training data: documents, packed rows, mixtures, batches.
+//!
+//! Modules, each using only those above it: [`packing`], [`mixing`], [`collate`].
+
+pub mod collate;
+pub mod mixing;
+pub mod packing;

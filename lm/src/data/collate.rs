@@ -1,0 +1,1 @@
+//! Packed rows to the flat batch that a model reads.

@@ -1,0 +1,1 @@
+//! Weights by Hugging Face name, from folders and GGUF files.
