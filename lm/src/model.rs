@@ -1,8 +1,10 @@
 //! Llama-family models: shape, weights, tokenizer, text in and out.
 //!
-//! Modules, each using only those above it: [`llama`] (the shape), [`weights`], [`tokenizer`], [`chat`], [`sampling`].
+//! Modules, each using only those above it: [`llama`] (the shape), [`weights`], [`decoder`], [`tokenizer`], [`chat`],
+//! [`sampling`].
 
 pub mod chat;
+pub mod decoder;
 pub mod llama;
 pub mod sampling;
 pub mod tokenizer;

@@ -14,4 +14,4 @@ pub use matmul::{View, ViewMut};
 pub use operation::{Array, Operation, apply};
 pub use real::Real;
 pub(crate) use real::vectorised;
-pub use reverse::backward;
+pub use reverse::{backward, backward_from};

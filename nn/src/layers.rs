@@ -1,12 +1,26 @@
 //! Plain differentiable layers.
 //!
-//! Modules: [`dense`] (linear with bias), [`activation`], [`arrange`], [`gaussian`] (radial basis), [`loss`], [`norm`].
+//! Modules: [`dense`] (linear with bias), [`mod@linear`] (without), [`activation`], [`arrange`], [`bias`],
+//! [`embedding`], [`gaussian`] (radial basis), [`loss`], [`norm`], [`mod@rms_norm`], [`rope`], [`mod@swiglu`], [`mod@cross_entropy`].
 
 pub mod activation;
 pub mod arrange;
+pub mod bias;
+pub mod cross_entropy;
 pub mod dense;
+pub mod embedding;
 pub mod gaussian;
+pub mod linear;
 pub mod loss;
 pub mod norm;
+pub mod rms_norm;
+pub mod rope;
+pub mod swiglu;
 
+pub use bias::add_bias;
+pub use cross_entropy::cross_entropy;
 pub use dense::Dense;
+pub use embedding::embed;
+pub use linear::linear;
+pub use rms_norm::rms_norm;
+pub use swiglu::swiglu;

@@ -58,6 +58,21 @@ pub fn load(family: &str, name: &str) -> Option<Golden> {
     })
 }
 
+/// A file of a family; `None`, with the reason printed, where it is not there.
+pub fn file(family: &str, name: &str) -> Option<PathBuf> {
+    let found = folders(family).into_iter().map(|folder| folder.join(name)).find(|file| file.exists());
+    if found.is_none() {
+        println!("skipped: golden file {family}/{name} is not here");
+    }
+    found
+}
+
+/// All tensors of `NAME.safetensors`, as stored.
+pub fn tensors(family: &str, name: &str) -> Option<BTreeMap<String, Tensor>> {
+    let file = file(family, &format!("{name}.safetensors"))?;
+    Some(candle_core::safetensors::load(file, &Device::Cpu).unwrap().into_iter().collect())
+}
+
 impl Golden {
     /// The tensor `name` as f64.
     pub fn tensor(&self, name: &str) -> Tensor {

@@ -33,3 +33,17 @@ pub const DEMO_RAW_MEV: f64 = 0.05;
 pub const DEMO_RELATIVE: f64 = 5e-10;
 /// The same, mean over pairs of elements (meV), documented as 1.203e-4 eV.
 pub const DEMO_PAIR_MEV: f64 = 5e-5;
+/// Rotary frequencies (relative) and rotated vectors (absolute), f32.
+pub const ROPE: f64 = 1e-6;
+/// Logits and hidden states of the tiny Llama, f32: absolute.
+pub const LOGITS: f64 = 1e-4;
+/// Losses: relative.
+pub const LOSS: f64 = 1e-5;
+/// Gradients of language models, f32: relative to the norm of the tensor.
+pub const LM_GRADIENT: f64 = 1e-3;
+/// Losses, rates and norms along six steps of AdamW, f32: relative.
+pub const TRAJECTORY: f64 = 1e-4;
+/// Weights after them: relative to the norm of the tensor.
+pub const AFTER_SIX_STEPS: f64 = 1e-3;
+/// Logits of SmolLM2 (f32, 30 layers, up to 30): absolute.
+pub const SMOLLM2_LOGITS: f64 = 2e-3;

@@ -40,11 +40,45 @@ pub(super) fn forget(output: TensorId) {
 /// Those of the operations.
 pub fn backward(loss: &Tensor) -> Result<GradStore> {
     let nodes = loss.sorted_nodes();
-    let own: Option<Vec<_>> = with_records(&nodes).map(|(node, record)| Some((node, record?))).collect();
-    match own {
-        Some(own) => reverse(loss, &own, &nodes),
+    match own(&nodes) {
+        Some(own) => reverse(loss, ones(loss), &own, &nodes),
         None => loss.backward(),
     }
+}
+
+/// As [`backward`] for an output of any shape whose gradient is known: what lies behind a part of a network.
+///
+/// # Errors
+/// Those of the operations, or shapes that differ.
+pub fn backward_from(output: &Tensor, gradient: &Tensor) -> Result<GradStore> {
+    if output.dims() != gradient.dims() {
+        candle_core::bail!("gradient: shape {:?} expected, found {:?}", output.dims(), gradient.dims());
+    }
+    let nodes = output.sorted_nodes();
+    match own(&nodes) {
+        Some(own) => reverse(output, storage(gradient)?, &own, &nodes),
+        None => (output * gradient.detach())?.sum_all()?.backward(),
+    }
+}
+
+/// The operations behind a result, if all of them are ours.
+fn own<'a>(nodes: &[&'a Tensor]) -> Option<Vec<(&'a Tensor, Arc<dyn Record>)>> {
+    with_records(nodes).map(|(node, record)| Some((node, record?))).collect()
+}
+
+fn ones(x: &Tensor) -> CpuStorage {
+    match x.dtype() {
+        candle_core::DType::F32 => CpuStorage::F32(vec![1.0; x.elem_count()]),
+        _ => CpuStorage::F64(vec![1.0; x.elem_count()]),
+    }
+}
+
+fn storage(x: &Tensor) -> Result<CpuStorage> {
+    let x = x.flatten_all()?;
+    Ok(match x.dtype() {
+        candle_core::DType::F32 => CpuStorage::F32(x.to_vec1()?),
+        _ => CpuStorage::F64(x.to_vec1()?),
+    })
 }
 
 /// Operations behind `loss` that are not ours, and so keep [`backward`] from its own pass.
@@ -60,13 +94,14 @@ fn with_records<'a>(nodes: &[&'a Tensor]) -> impl Iterator<Item = (&'a Tensor, O
     found.into_iter()
 }
 
-fn reverse(loss: &Tensor, inner: &[(&Tensor, Arc<dyn Record>)], nodes: &[&Tensor]) -> Result<GradStore> {
+fn reverse(
+    output: &Tensor,
+    gradient: CpuStorage,
+    inner: &[(&Tensor, Arc<dyn Record>)],
+    nodes: &[&Tensor],
+) -> Result<GradStore> {
     let mut gradients: HashMap<TensorId, CpuStorage> = HashMap::new();
-    let one = |n| match loss.dtype() {
-        candle_core::DType::F32 => CpuStorage::F32(vec![1.0; n]),
-        _ => CpuStorage::F64(vec![1.0; n]),
-    };
-    gradients.insert(loss.id(), one(loss.elem_count()));
+    gradients.insert(output.id(), gradient);
     for (node, record) in inner {
         let Some(gradient) = gradients.remove(&node.id()) else { continue };
         for (input, gradient) in record.inputs().iter().zip(record.gradients(node, gradient)?) {
@@ -152,6 +187,14 @@ mod tests {
         assert_eq!(foreign_operations(&mixed), 1);
         let twice = backward(&mixed)?.get(&a).unwrap().to_vec1::<f64>()?;
         assert_eq!(twice[0], 2.0 * ours.get(&a).unwrap().to_vec1::<f64>()?[0]);
+        // Known gradients of an inner result: the same as through a loss.
+        let halves = Tensor::new(&[0.5], &Device::Cpu)?;
+        for output in [&z, &(&z * 1.0)?] {
+            let found = backward_from(output, &halves)?.get(&a).unwrap().to_vec1::<f64>()?;
+            let through = (&z * &halves)?.sum_all()?.backward()?.get(&a).unwrap().to_vec1::<f64>()?;
+            assert_eq!(found, through);
+        }
+        assert!(backward_from(&z, &Tensor::new(&[0.5, 0.5], &Device::Cpu)?).is_err());
         drop((y, z, loss, mixed));
         assert!(records().len() <= before, "records outlive their tensors");
         Ok(())

@@ -1,0 +1,90 @@
+//! The kernels against the definition, over random shapes.
+
+use super::*;
+use crate::kernels::backward;
+use candle_core::{DType, Device, Var};
+use proptest::prelude::*;
+
+fn wave(n: usize, f: f64) -> Vec<f64> {
+    (0..n).map(|k| 1.5 * (k as f64 * f + f).sin()).collect()
+}
+
+/// Largest differences of value and gradients from the definition.
+fn worst(segments: Segments, heads: Heads, dtype: DType) -> f64 {
+    let (nq, nk) =
+        (segments.query_rows() * heads.queries * heads.width, segments.key_rows() * heads.keys * heads.width);
+    let data = [wave(nq, 0.713), wave(nk, 1.37), wave(nk, 0.29)];
+    let dy = wave(nq, 0.537);
+    let (y, gradients) = reference::attention([&data[0], &data[1], &data[2]], &dy, &segments, heads);
+    let make = |x: &[f64], rows: usize| {
+        let x = Tensor::from_slice(x, (rows, x.len() / rows.max(1)), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+        Var::from_tensor(&x).unwrap()
+    };
+    let rows = [segments.query_rows(), segments.key_rows(), segments.key_rows()];
+    let inputs: Vec<Var> = data.iter().zip(rows).map(|(x, rows)| make(x, rows)).collect();
+    let found = attention(&inputs[0], &inputs[1], &inputs[2], &Arc::new(segments), heads).unwrap();
+    let loss = (&found * make(&dy, rows[0]).as_tensor()).unwrap().sum_all().unwrap();
+    let store = backward(&loss).unwrap();
+    let far = |a: &Tensor, b: &[f64]| {
+        let a = a.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+        a.iter().zip(b).fold(0.0f64, |m, (a, b)| if (a - b).abs() > m || a.is_nan() { (a - b).abs() } else { m })
+    };
+    let mut worst = far(&found, &y);
+    for (x, expected) in inputs.iter().zip(&gradients) {
+        worst = worst.max(far(store.get(x).unwrap(), expected));
+    }
+    worst
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn packed_segments_equal_the_definition(
+        lengths in prop::collection::vec(1usize..70, 1..5),
+        (keys, group, width) in (1usize..4, 1usize..4, 1usize..9),
+        causal: bool,
+        scaled: bool,
+    ) {
+        let mut heads = Heads::new(keys * group, keys, width);
+        if !scaled { heads.scale = 1.0 }
+        prop_assert!(worst(Segments::packed(&lengths, causal), heads, DType::F64) < 1e-10);
+    }
+
+    #[test]
+    fn cross_attention_with_hidden_keys_equals_the_definition(
+        lengths in prop::collection::vec((1usize..40, 0usize..40), 1..4),
+        causal: bool,
+        seed in 0usize..1000,
+    ) {
+        let queries: Vec<usize> = lengths.iter().map(|l| l.0).collect();
+        let keys: Vec<usize> = lengths.iter().map(|l| if causal { l.0 + l.1 } else { l.1 }).collect();
+        let segments = Segments::cross(&queries, &keys, causal).unwrap();
+        let mask = (0..segments.key_rows()).map(|k| (k * 7919 + seed) % 5 != 0).collect();
+        prop_assert!(worst(segments.with_key_mask(mask).unwrap(), Heads::new(4, 2, 6), DType::F64) < 1e-10);
+    }
+}
+
+#[test]
+fn many_blocks_of_queries_and_keys() {
+    for causal in [true, false] {
+        assert!(worst(Segments::packed(&[1100, 3, 600], causal), Heads::new(3, 1, 8), DType::F64) < 1e-9);
+        assert!(worst(Segments::packed(&[700], causal), Heads::new(2, 2, 16), DType::F32) < 2e-4);
+    }
+}
+
+#[test]
+fn a_query_without_a_key_gets_zeros_and_no_gradient() {
+    let segments = Segments::cross(&[3], &[4], false).unwrap().with_key_mask(vec![false; 4]).unwrap();
+    // The f32 exponential has 1e-38 for its smallest value.
+    assert!(worst(segments, Heads::new(2, 1, 4), DType::F32) < 1e-30);
+}
+
+#[test]
+fn other_shapes_are_refused() {
+    let x = Tensor::zeros((4, 8), DType::F32, &Device::Cpu).unwrap();
+    let segments = Arc::new(Segments::packed(&[4], true));
+    assert!(attention(&x, &x, &x, &segments, Heads::new(2, 1, 4)).is_err());
+    assert!(attention(&x, &x, &x, &segments, Heads::new(2, 2, 4)).is_ok());
+    assert!(Segments::cross(&[3], &[2], true).is_err() && Segments::cross(&[3], &[2, 1], false).is_err());
+    assert!(Segments::packed(&[3], true).with_key_mask(vec![true; 2]).is_err());
+}
