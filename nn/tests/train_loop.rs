@@ -195,3 +195,94 @@ fn a_deep_graph_fits_the_large_stack() {
     });
     assert_eq!(norm.unwrap(), 1.0);
 }
+
+/// Two samples with losses (w - 1)^2 and (w - 5)^2 that count 3 and 1.
+struct Weighted {
+    parameters: Parameters,
+    weights: [f64; 2],
+}
+
+impl Task for Weighted {
+    fn samples(&self) -> usize {
+        2
+    }
+    fn loss(&mut self, sample: usize, _: &StepContext) -> Result<Tensor> {
+        let w = self.parameters.get("w").unwrap();
+        Ok((w.as_tensor() - [1.0, 5.0][sample])?.sqr()?.sum_all()?)
+    }
+    fn weight(&self, sample: usize) -> f64 {
+        self.weights[sample]
+    }
+    fn describe(&self, sample: usize) -> Option<serde_json::Value> {
+        Some(serde_json::json!({"name": format!("sample {sample}")}))
+    }
+}
+
+fn weighted(weights: [f64; 2]) -> Weighted {
+    let parameters = Parameters::new(Streams::new(0), DType::F64, &Device::Cpu);
+    parameters.root().parameter("w", 1, Init::Constant(0.0)).unwrap();
+    Weighted { parameters, weights }
+}
+
+fn one_step() -> TrainConfig {
+    TrainConfig { steps: Some(1), batch: 2, ..TrainConfig::default() }
+}
+
+#[test]
+fn a_step_is_the_weighted_mean_of_its_samples() {
+    struct Norm(f64, f64);
+    impl Observer for Norm {
+        fn on_step(&mut self, step: tesseral_nn::train::observer::Step) {
+            (self.0, self.1) = (step.loss, step.gradient_norm);
+        }
+    }
+    for (weights, loss, slope) in [([3.0, 1.0], 28.0 / 4.0, 4.0), ([1.0, 1.0], 13.0, 6.0), ([0.0, 0.0], 0.0, 0.0)] {
+        let mut task = weighted(weights);
+        let mut trainer = Trainer::new(&task.parameters.clone(), Streams::new(1), one_step(), None, "").unwrap();
+        let mut seen = Norm(f64::NAN, f64::NAN);
+        trainer.run(&mut task, &mut seen, &AtomicBool::new(false)).unwrap();
+        assert!((seen.0 - loss).abs() < 1e-12 && (seen.1 - slope).abs() < 1e-12, "{} {}", seen.0, seen.1);
+    }
+}
+
+#[test]
+fn the_batch_of_a_fault_is_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut task = weighted([1.0, 1.0]);
+    task.parameters.get("w").unwrap().set(&Tensor::new(&[f64::INFINITY], &Device::Cpu).unwrap()).unwrap();
+    let parameters = task.parameters.clone();
+    let mut trainer = Trainer::new(&parameters, Streams::new(1), one_step(), Some(folder.path()), "").unwrap();
+    let error = trainer.run(&mut task, &mut Silent, &AtomicBool::new(false)).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { step: 1, .. }));
+    let text = fs::read_to_string(folder.path().join("non-finite-step-1.json")).unwrap();
+    let saved: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut names: Vec<_> = saved["batch"].as_array().unwrap().iter().map(|s| s["data"]["name"].clone()).collect();
+    names.sort_by_key(ToString::to_string);
+    assert_eq!(names, ["sample 0", "sample 1"]);
+    assert!(checkpoint::latest(folder.path()).unwrap().is_none());
+}
+
+#[test]
+fn a_second_stage_takes_weights_and_moments_and_counts_from_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = weighted([1.0, 1.0]);
+    let parameters = first.parameters.clone();
+    let config = TrainConfig { steps: Some(5), ..one_step() };
+    let mut trainer =
+        Trainer::new(&parameters, Streams::new(1), config.clone(), Some(&folder.path().join("a")), "").unwrap();
+    trainer.run(&mut first, &mut Silent, &AtomicBool::new(false)).unwrap();
+    let last = checkpoint::latest(&folder.path().join("a")).unwrap().unwrap();
+    let ends = [true, false].map(|keep_optimizer| {
+        let mut second = weighted([1.0, 1.0]);
+        let parameters = second.parameters.clone();
+        let run = folder.path().join(format!("b-{keep_optimizer}"));
+        let mut trainer = Trainer::new(&parameters, Streams::new(1), config.clone(), Some(&run), "").unwrap();
+        trainer.start_from(&last, keep_optimizer).unwrap();
+        assert_eq!(trainer.step(), 0);
+        let start = parameters.get("w").unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(start, first.parameters.get("w").unwrap().to_vec1::<f64>().unwrap());
+        assert_eq!(trainer.run(&mut second, &mut Silent, &AtomicBool::new(false)).unwrap().step, 5);
+        parameters.get("w").unwrap().to_vec1::<f64>().unwrap()[0]
+    });
+    assert!((ends[0] - ends[1]).abs() > 1e-9, "{ends:?}");
+}

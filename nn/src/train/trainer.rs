@@ -6,6 +6,7 @@
 //! A model of thousands of operations needs [`super::on_large_stack`] around the loop.
 
 mod config;
+mod frozen;
 mod run_folder;
 mod state;
 mod task;
@@ -19,6 +20,7 @@ use crate::optim::{AdamW, Ema, Gradients, Plateau, PlateauAction, Schedule, Sche
 use crate::rng::Streams;
 use crate::{Error, Parameters, Result};
 use candle_core::Tensor;
+use frozen::Frozen;
 use run_folder::RunFolder;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -61,6 +63,7 @@ pub struct Trainer {
     plateau: Option<Plateau>,
     ema: Option<Ema>,
     best: Option<Best>,
+    frozen: Option<Frozen>,
     run: Option<RunFolder>,
     step: u64,
     epoch: u64,
@@ -101,6 +104,7 @@ impl Trainer {
             plateau,
             ema,
             best: None,
+            frozen: None,
             run: run.map(|folder| RunFolder::new(folder, config_text)),
             step: 0,
             epoch: 0,
@@ -162,6 +166,7 @@ impl Trainer {
         let schedule =
             Schedule::new(self.config.schedule, self.config.optimizer.learning_rate, total.unwrap_or_default())?;
         let mut sampler = Sampler::new(self.streams, samples, self.epoch, self.cursor);
+        self.frozen = Some(Frozen::new(&self.parameters, &self.optimizer)?);
         if let Some(run) = &mut self.run {
             run.open(self.step)?;
         }
@@ -209,6 +214,7 @@ impl Trainer {
         if self.last_checkpoint != Some(self.step) {
             self.checkpoint(observer)?;
         }
+        self.frozen.iter().try_for_each(Frozen::check)?;
         if let Some(run) = &self.run {
             run.finish()?;
         }
@@ -251,26 +257,32 @@ impl Trainer {
         let clock = Instant::now();
         let (step, batch) = (self.step + 1, self.config.batch);
         let (mut loss, mut size, mut gradients) = (0.0, 0, Gradients::new());
-        let mut fault = None;
+        let (mut fault, mut total_weight, mut samples) = (None, 0.0, Vec::new());
         for micro_batch in 0..batch {
             let Some(sample) = sampler.next_sample() else { break };
             let context = StepContext { step, micro_batch, epoch: sampler.epoch(), streams: self.streams };
-            let (value, part) = task.loss_and_gradients(sample, &context, &self.parameters)?;
+            let (value, mut part) = task.loss_and_gradients(sample, &context, &self.parameters)?;
+            let weight = task.weight(sample);
             if !value.is_finite() {
                 fault.get_or_insert(Error::NonFinite { what: format!("loss of sample {sample}"), step });
             } else if fault.is_none() {
-                loss += value;
+                loss += weight * value;
+                if weight != 1.0 {
+                    part.scale(weight)?;
+                }
                 gradients.accumulate(&part)?;
             }
-            size += task.size(sample);
+            (size, total_weight) = (size + task.size(sample), total_weight + weight);
+            samples.push(sample);
         }
-        loss /= batch as f64;
+        let total_weight = if total_weight > 0.0 { total_weight } else { 1.0 };
+        loss /= total_weight;
         let mut line = json!({"step": step, "epoch": sampler.epoch(), "loss": loss, "learning_rate": learning_rate});
         let report = match fault {
             Some(fault) => Err(fault),
             None => {
-                if batch > 1 {
-                    gradients.scale(1.0 / batch as f64)?;
+                if total_weight != 1.0 {
+                    gradients.scale(1.0 / total_weight)?;
                 }
                 self.optimizer.step(&gradients, learning_rate).map_err(|error| match error {
                     Error::NonFinite { what, .. } => Error::NonFinite { what, step },
@@ -286,7 +298,12 @@ impl Trainer {
                 observer.on_message(&format!("{fault}; update skipped"));
                 None
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                if let (Error::NonFinite { what, .. }, Some(run)) = (&error, &self.run) {
+                    run.save_fault(step, what, &samples, task)?;
+                }
+                return Err(error);
+            }
         };
         self.step = step;
         let seconds = clock.elapsed().as_secs_f64();
@@ -363,6 +380,7 @@ impl Trainer {
     }
 
     fn checkpoint(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        self.frozen.iter().try_for_each(Frozen::check)?;
         let contents = match &self.run {
             Some(_) => self.contents()?,
             None => return Ok(()),

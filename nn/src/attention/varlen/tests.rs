@@ -16,14 +16,15 @@ fn worst(segments: Segments, heads: Heads, dtype: DType) -> f64 {
     let data = [wave(nq, 0.713), wave(nk, 1.37), wave(nk, 0.29)];
     let dy = wave(nq, 0.537);
     let (y, gradients) = reference::attention([&data[0], &data[1], &data[2]], &dy, &segments, heads);
-    let make = |x: &[f64], rows: usize| {
-        let x = Tensor::from_slice(x, (rows, x.len() / rows.max(1)), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
-        Var::from_tensor(&x).unwrap()
+    let make = |x: &[f64], heads: usize, width: usize| {
+        let columns = heads * width;
+        let x = Tensor::from_slice(x, (x.len() / columns, columns), &Device::Cpu).unwrap();
+        Var::from_tensor(&x.to_dtype(dtype).unwrap()).unwrap()
     };
-    let rows = [segments.query_rows(), segments.key_rows(), segments.key_rows()];
-    let inputs: Vec<Var> = data.iter().zip(rows).map(|(x, rows)| make(x, rows)).collect();
+    let counts = [heads.queries, heads.keys, heads.keys];
+    let inputs: Vec<Var> = data.iter().zip(counts).map(|(x, n)| make(x, n, heads.width)).collect();
     let found = attention(&inputs[0], &inputs[1], &inputs[2], &Arc::new(segments), heads).unwrap();
-    let loss = (&found * make(&dy, rows[0]).as_tensor()).unwrap().sum_all().unwrap();
+    let loss = (&found * make(&dy, heads.queries, heads.width).as_tensor()).unwrap().sum_all().unwrap();
     let store = backward(&loss).unwrap();
     let far = |a: &Tensor, b: &[f64]| {
         let a = a.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();

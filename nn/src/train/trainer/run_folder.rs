@@ -1,6 +1,8 @@
 //! What a run writes: metrics, timings, checkpoints.
 
+use super::Task;
 use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::files::write_synced;
 use crate::train::metrics::{MetricsLog, write_csv};
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -44,6 +46,16 @@ impl RunFolder {
             timing.write(&json!({"step": line["step"], "what": what, "seconds": seconds}))?;
         }
         Ok(())
+    }
+
+    /// Writes down the samples of a step that had to be given up: `non-finite-step-N.json`.
+    pub(super) fn save_fault(&self, step: u64, what: &str, samples: &[usize], task: &dyn Task) -> Result<()> {
+        let described = |sample: &usize| json!({"sample": sample, "data": task.describe(*sample)});
+        let batch: Vec<Value> = samples.iter().map(described).collect();
+        let path = self.path.join(format!("non-finite-step-{step}.json"));
+        let text = serde_json::to_vec_pretty(&json!({"step": step, "what": what, "batch": batch}))
+            .map_err(|e| Error::Format { path: path.clone(), what: e.to_string() })?;
+        write_synced(&path, &text)
     }
 
     /// Saves, with the metrics up to here on the disk first, then prunes.

@@ -59,6 +59,24 @@ impl Trainer {
         Ok(Checkpoint { step: self.step, model: self.parameters.snapshot()?, optimizer, state, config })
     }
 
+    /// Begins where another run ended: takes its weights and, with `keep_optimizer`, the moments of its Adam; steps, schedule
+    /// and the place in the data begin anew.
+    ///
+    /// # Errors
+    /// Those of [`checkpoint::load`]; [`Error::Format`] for tensors that do not fit the model. The weights may be changed
+    /// after an error.
+    pub fn start_from(&mut self, folder: &Path, keep_optimizer: bool) -> Result<()> {
+        let saved = checkpoint::load(folder)?;
+        if keep_optimizer {
+            self.optimizer.load_state(&saved.optimizer_part("adam")).map_err(|e| in_optimizer_file(folder, e))?;
+        }
+        saved.restore(folder, &self.parameters)?;
+        if let Some(ema) = &mut self.ema {
+            ema.restart()?;
+        }
+        Ok(())
+    }
+
     /// Takes over the state of a checkpoint folder; the next [`Trainer::run`] goes on from there. Call it on a new
     /// trainer with the same configuration and seed.
     ///

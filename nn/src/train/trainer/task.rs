@@ -70,6 +70,20 @@ pub trait Task {
         1
     }
 
+    /// What the sample counts in the mean over its step: 1, or the number of its tokens that carry a loss, so that a step
+    /// is the mean over tokens however they fall into samples. Not negative; a step whose samples all count nothing is
+    /// a step without gradient.
+    fn weight(&self, sample: usize) -> f64 {
+        let _ = sample;
+        1.0
+    }
+
+    /// What to write down of a sample whose loss or gradient is not finite; `None`: its number alone.
+    fn describe(&self, sample: usize) -> Option<serde_json::Value> {
+        let _ = sample;
+        None
+    }
+
     /// Quality on unseen data with the present weights; `None` when there is nothing to validate on.
     ///
     /// # Errors
