@@ -9,7 +9,7 @@ use crate::{Error, Result};
 
 /// Sizes and constants of a decoder: grouped-query attention, rotary positions, SwiGLU, RMSNorm.
 ///
-/// Keys of `config.json` that are not listed are ignored, as that file also serves other purposes.
+/// Keys of `config.json` that are not listed are kept in `other`, so that a folder written again loses none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LlamaConfig {
     /// Width D of the residual stream.
@@ -55,6 +55,9 @@ pub struct LlamaConfig {
     /// Family; `llama`, where it is given.
     #[serde(default = "family")]
     pub model_type: String,
+    /// All other keys.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
 }
 
 fn positions() -> usize {
@@ -88,10 +91,64 @@ impl LlamaConfig {
     /// # Errors
     /// [`Error::Format`] for a missing key or a value of another kind, [`Error::Invalid`] for sizes that do not fit.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let config: Self =
-            serde_json::from_str(text).map_err(|e| Error::Format { path: path.into(), reason: e.to_string() })?;
+        let mut config: Self = serde_json::from_str(text).map_err(|e| Error::format(path, e.to_string()))?;
+        config.take_rope_parameters();
         let problems = config.problems();
         if problems.is_empty() { Ok(config) } else { Err(Error::Invalid { path: path.into(), problems }) }
+    }
+
+    /// transformers 5 writes `rope_parameters: {rope_theta, rope_type}` in place of `rope_theta` and `rope_scaling`.
+    fn take_rope_parameters(&mut self) {
+        let Some(parameters) = self.other.remove("rope_parameters") else { return };
+        if let Some(theta) = parameters["rope_theta"].as_f64() {
+            self.rope_theta = theta;
+        }
+        if parameters["rope_type"].as_str().is_some_and(|kind| kind != "default") {
+            self.rope_scaling = Some(parameters);
+        }
+    }
+
+    /// Names and shapes of the tensors of such a model, as Hugging Face has them.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let (width, hidden) = (self.hidden_size, self.intermediate_size);
+        let [queries, keys] = [self.num_attention_heads, self.key_value_heads()].map(|n| n * self.head_width());
+        let matrix = vec![self.vocab_size, width];
+        let mut all =
+            vec![("model.embed_tokens.weight".into(), matrix.clone()), ("model.norm.weight".into(), vec![width])];
+        if !self.tie_word_embeddings {
+            all.push(("lm_head.weight".into(), matrix));
+        }
+        for layer in 0..self.num_hidden_layers {
+            let path = |name: &str| format!("model.layers.{layer}.{name}");
+            for norm in ["input_layernorm", "post_attention_layernorm"] {
+                all.push((path(&format!("{norm}.weight")), vec![width]));
+            }
+            for (name, outputs, inputs, biased) in [
+                ("self_attn.q_proj", queries, width, self.attention_bias),
+                ("self_attn.k_proj", keys, width, self.attention_bias),
+                ("self_attn.v_proj", keys, width, self.attention_bias),
+                ("self_attn.o_proj", width, queries, self.attention_bias),
+                ("mlp.gate_proj", hidden, width, self.mlp_bias),
+                ("mlp.up_proj", hidden, width, self.mlp_bias),
+                ("mlp.down_proj", width, hidden, self.mlp_bias),
+            ] {
+                all.push((path(&format!("{name}.weight")), vec![outputs, inputs]));
+                if biased {
+                    all.push((path(&format!("{name}.bias")), vec![outputs]));
+                }
+            }
+        }
+        all
+    }
+
+    /// The ids that end a text: `eos_token_id`, a number or a list.
+    pub fn end_ids(&self) -> Vec<u32> {
+        let id = |value: &serde_json::Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        match self.other.get("eos_token_id") {
+            Some(serde_json::Value::Array(ids)) => ids.iter().filter_map(id).collect(),
+            Some(value) => id(value).into_iter().collect(),
+            None => Vec::new(),
+        }
     }
 
     /// Everything that is wrong, as `field: expected .., found ..`.
@@ -225,8 +282,34 @@ mod tests {
     }
 
     #[test]
+    fn tensors_add_up_to_the_parameters() {
+        for (tied, bias) in [(true, false), (false, true)] {
+            let config = LlamaConfig {
+                tie_word_embeddings: tied,
+                attention_bias: bias,
+                mlp_bias: bias,
+                ..parse(SMALL).unwrap()
+            };
+            let count: usize = config.tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+            assert_eq!(count as u64, config.parameters());
+        }
+    }
+
+    #[test]
+    fn rope_parameters_of_newer_files() {
+        let with = |kind: &str| {
+            let keys = format!(r#""rope_parameters": {{"rope_theta": 5e5, "rope_type": "{kind}"}}"#);
+            parse(&SMALL.replace("\"rope_theta\": 100000", &keys))
+        };
+        assert_eq!(with("default").unwrap().rope_theta, 5e5);
+        assert!(with("yarn").unwrap_err().to_string().contains("rope_scaling: expected null"));
+    }
+
+    #[test]
     fn survives_a_round_trip() {
         let config = parse(SMALL).unwrap();
+        assert_eq!(config.other["architectures"], serde_json::json!(["LlamaForCausalLM"]));
+        assert!(config.end_ids().is_empty());
         assert_eq!(parse(&serde_json::to_string(&config).unwrap()).unwrap(), config);
     }
 }
