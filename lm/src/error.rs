@@ -52,6 +52,19 @@ impl From<candle_core::Error> for Error {
     }
 }
 
+/// For a task that the training loop of the floor below runs.
+impl From<Error> for tesseral_nn::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Nn(error) => error,
+            Error::Io { path, source } => tesseral_nn::Error::Io { path, source },
+            Error::Format { path, reason } => tesseral_nn::Error::Format { path, what: reason },
+            Error::Config { key, what } => tesseral_nn::Error::Config { key, what },
+            other => tesseral_nn::Error::Config { key: "data".into(), what: other.to_string() },
+        }
+    }
+}
+
 impl Error {
     /// A value that is not what it should be.
     pub fn config(key: impl Into<String>, what: impl Into<String>) -> Self {

@@ -1,12 +1,16 @@
 //! Language models: Llama-family decoders, their files, their data, and training recipes on them.
 //!
-//! Modules, each using only those above it: [`error`], [`model`], [`objective`], [`data`].
+//! Modules, each using only those above it: [`error`], [`model`], [`objective`], [`data`], [`training`],
+//! [`long_context`], [`benchmark`].
 
 #![forbid(unsafe_code)]
 
+pub mod benchmark;
 pub mod data;
 pub mod error;
+pub mod long_context;
 pub mod model;
 pub mod objective;
+pub mod training;
 
 pub use error::{Error, Result};

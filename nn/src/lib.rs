@@ -1,9 +1,10 @@
 //! Differentiable primitives on candle, shared by the Hamiltonian and the language models.
 //!
-//! Modules, each using only those above it: [`error`], [`rng`], [`parameters`], [`kernels`], [`layers`],
+//! Modules, each using only those above it: [`error`], [`configuration`], [`rng`], [`parameters`], [`kernels`], [`layers`],
 //! [`equivariant`], [`attention`], [`optim`], [`train`].
 
 pub mod attention;
+pub mod configuration;
 pub mod equivariant;
 pub mod error;
 pub mod kernels;

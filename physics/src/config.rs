@@ -5,6 +5,7 @@ use crate::model::refine::RefineConfig;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use tesseral_nn::configuration;
 use tesseral_nn::optim::{AdamConfig, ScheduleConfig, ScheduleKind};
 use tesseral_nn::train::trainer::TrainConfig;
 
@@ -126,7 +127,7 @@ impl Config {
         let fail = |problems: Vec<String>| Error::Config { path: path.into(), problems };
         let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| fail(vec![e.to_string()]))?;
         for text in overrides {
-            apply_override(&mut table, text).map_err(|problem| fail(vec![problem]))?;
+            configuration::set(&mut table, text).map_err(|problem| fail(vec![problem]))?;
         }
         let mut problems = unknown_keys(&table);
         if !problems.is_empty() {
@@ -163,21 +164,6 @@ impl Config {
         toml::to_string_pretty(self)
             .map_err(|e| Error::Config { path: "config.toml".into(), problems: vec![e.to_string()] })
     }
-}
-
-fn apply_override(table: &mut toml::Table, text: &str) -> Result<(), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("--set {text}: key=value expected"))?;
-    let parsed = format!("x = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("x"));
-    let value = parsed.unwrap_or_else(|| toml::Value::String(value.trim().into()));
-    let mut parts: Vec<&str> = key.trim().split('.').collect();
-    let last = parts.pop().unwrap_or_default();
-    let mut place = table;
-    for part in parts {
-        let next = place.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        place = next.as_table_mut().ok_or_else(|| format!("--set {text}: {part} is not a section"))?;
-    }
-    place.insert(last.into(), value);
-    Ok(())
 }
 
 /// Keys that no field has, each with the nearest that exists.

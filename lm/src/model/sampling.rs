@@ -104,12 +104,16 @@ impl StopStrings {
         StopStrings { strings: strings.iter().filter(|s| !s.is_empty()).cloned().collect(), held: String::new() }
     }
 
-    /// Takes more text; what is certain, and whether the text has ended.
+    /// Takes more text; what is certain, and whether the text has ended. It ends at the first string that is complete, so
+    /// that how the text falls into pieces does not matter.
     pub fn push(&mut self, text: &str) -> (String, bool) {
-        self.held.push_str(text);
-        if let Some(at) = self.strings.iter().filter_map(|s| self.held.find(s.as_str())).min() {
-            self.held.truncate(at);
-            return (std::mem::take(&mut self.held), true);
+        for character in text.chars() {
+            self.held.push(character);
+            let complete = self.strings.iter().filter(|s| self.held.ends_with(s.as_str())).map(|s| s.len()).max();
+            if let Some(length) = complete {
+                self.held.truncate(self.held.len() - length);
+                return (std::mem::take(&mut self.held), true);
+            }
         }
         // The longest end of the text that a stop string begins with.
         let could_begin = |at: &usize| self.strings.iter().any(|s| s.starts_with(&self.held[*at..]));
@@ -173,7 +177,11 @@ mod tests {
             stops in prop::collection::vec("[ab]{1,4}", 0..3),
             cuts in prop::collection::vec(1usize..4, 12),
         ) {
-            let expected = stops.iter().filter_map(|s| text.find(s.as_str())).min().map_or(&text[..], |at| &text[..at]);
+            let cut_at = |end: usize| {
+                let longest = stops.iter().filter(|s| text[..end].ends_with(s.as_str())).map(String::len).max();
+                longest.map(|n| end - n)
+            };
+            let expected = (1..=text.len()).find_map(cut_at).map_or(&text[..], |at| &text[..at]);
             let mut stream = StopStrings::new(&stops);
             let (mut told, mut rest, mut ended) = (String::new(), &text[..], false);
             for cut in cuts {

@@ -1,0 +1,7 @@
+//! Long context (ProLong, arXiv 2410.02660): positions that reach farther, data that needs them, and whether they help.
+//!
+//! Modules: [`positions`] (the base of rotary angles), [`recall`] (facts asked for at a distance, for models trained from
+//! nothing).
+
+pub mod positions;
+pub mod recall;

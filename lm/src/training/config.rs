@@ -1,0 +1,230 @@
+//! The configuration of a training run: TOML, a default for everything, unknown keys refused.
+
+use crate::long_context::recall::RecallTask;
+use crate::objective::Recompute;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use tesseral_nn::configuration;
+use tesseral_nn::optim::{AdamConfig, Clip, ScheduleConfig, ScheduleKind};
+use tesseral_nn::train::TrainConfig;
+
+/// Everything a run is made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LmConfig {
+    /// Seed of every random stream.
+    pub seed: u64,
+    /// What is trained.
+    pub model: ModelConfig,
+    /// What it is trained on.
+    pub data: DataConfig,
+    /// How.
+    pub train: TrainConfig,
+    /// What the backward pass finds of the layers: `none` (all of it) or `layers` (their inputs; a third more work, little
+    /// memory).
+    pub recompute: Recompute,
+}
+
+/// Where the model comes from: a folder or GGUF file, an earlier run, or a shape with random weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A Hugging Face folder or GGUF file.
+    pub path: Option<PathBuf>,
+    /// The run folder of an earlier stage: its shape and last weights.
+    pub init_from: Option<PathBuf>,
+    /// With `init_from`: the moments of its optimiser too. Steps and schedule begin anew.
+    pub keep_optimizer: bool,
+    /// Without either: the keys of a `config.json`.
+    pub shape: Option<toml::Table>,
+    /// Standard deviation of random matrices.
+    pub initial_deviation: f64,
+    /// Another base of the rotary angles.
+    pub rope_theta: Option<f64>,
+    /// The longest text from now on, tokens.
+    pub max_positions: Option<usize>,
+}
+
+/// What is trained and validated on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Text to train on.
+    pub text: Option<TextConfig>,
+    /// Facts to recall, made up, instead of text; several are seen in turn.
+    pub recall: Vec<RecallTask>,
+    /// Facts to recall for validation, by name.
+    pub validation_recall: std::collections::BTreeMap<String, RecallTask>,
+    /// Text for validation.
+    pub validation_text: Option<TextConfig>,
+}
+
+/// JSON lines of documents, made into rows of one length.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TextConfig {
+    /// Files, or folders of `.jsonl` files. Relative paths are taken from the configuration file.
+    pub paths: Vec<PathBuf>,
+    /// The field with the text.
+    pub field: String,
+    /// Tokens of a row.
+    pub row: usize,
+    /// Tokens of a document that are left over by a row begin the next one if they are at least so many.
+    pub min_document: usize,
+    /// Whether tokens see those of other documents in their row.
+    pub unmasked: bool,
+    /// Only so many rows, the first; none: all.
+    pub rows: Option<usize>,
+    /// Rows at the beginning that are left out (for validation on others of the same files).
+    pub skip: usize,
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        TextConfig {
+            paths: Vec::new(),
+            field: "text".into(),
+            row: 2048,
+            min_document: 2,
+            unmasked: false,
+            rows: None,
+            skip: 0,
+        }
+    }
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        ModelConfig {
+            path: None,
+            init_from: None,
+            keep_optimizer: true,
+            shape: None,
+            initial_deviation: 0.02,
+            rope_theta: None,
+            max_positions: None,
+        }
+    }
+}
+
+impl Default for LmConfig {
+    /// Without a section `train`, the optimiser of ProLong (its appendix): AdamW with betas 0.9 and 0.95, decay 0.1, clipping at 1, a tenth of warm-up,
+    /// cosine to a tenth of the rate.
+    fn default() -> Self {
+        let learning_rate = 1e-5;
+        LmConfig {
+            seed: 42,
+            model: ModelConfig::default(),
+            data: DataConfig::default(),
+            train: TrainConfig {
+                steps: Some(100),
+                checkpoint_every: 100,
+                validate_every: 100,
+                optimizer: AdamConfig {
+                    learning_rate,
+                    betas: (0.9, 0.95),
+                    weight_decay: 0.1,
+                    clip: Clip::Norm(1.0),
+                    ..AdamConfig::default()
+                },
+                schedule: ScheduleConfig {
+                    kind: ScheduleKind::Cosine,
+                    warmup_fraction: 0.1,
+                    minimum_rate: 0.1 * learning_rate,
+                    ..ScheduleConfig::default()
+                },
+                ..TrainConfig::default()
+            },
+            recompute: Recompute::None,
+        }
+    }
+}
+
+impl LmConfig {
+    /// Reads a file and applies `key.path=value` overrides.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Invalid`] with every mistake found.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let mut config = Self::parse(&text, path, overrides)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let texts = [&mut config.data.text, &mut config.data.validation_text];
+        let paths = texts.into_iter().flatten().flat_map(|t| t.paths.iter_mut());
+        let models = [&mut config.model.path, &mut config.model.init_from];
+        for path in paths.chain(models.into_iter().flatten()).filter(|p| p.is_relative()) {
+            *path = folder.join(&*path);
+        }
+        Ok(config)
+    }
+
+    /// As [`Self::read`] from text; `path` is for messages only.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self> {
+        let fail = |problems| Error::Invalid { path: path.into(), problems };
+        let config: Self = configuration::parse(text, overrides).map_err(fail)?;
+        let problems = config.problems();
+        if problems.is_empty() { Ok(config) } else { Err(fail(problems)) }
+    }
+
+    /// Everything that is wrong, as `key: expected .., found ..`.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> = self.train.validate().err().map(|e| format!("train.{e}")).into_iter().collect();
+        let model = &self.model;
+        let sources = [model.path.is_some(), model.init_from.is_some(), model.shape.is_some()];
+        let found = sources.iter().filter(|s| **s).count();
+        if found != 1 {
+            problems.push(format!("model: expected one of path, init_from and shape, found {found}"));
+        }
+        let data = &self.data;
+        if data.text.is_some() == !data.recall.is_empty() {
+            problems.push("data: expected either text or recall".into());
+        }
+        for task in data.recall.iter().chain(data.validation_recall.values()) {
+            problems.extend(task.validate().err().map(|e| format!("data.{e}")));
+        }
+        for (key, text) in [("text", &data.text), ("validation_text", &data.validation_text)] {
+            let Some(text) = text else { continue };
+            if text.paths.is_empty() {
+                problems.push(format!("data.{key}.paths: expected at least one, found none"));
+            }
+            if text.row < 2 {
+                problems.push(format!("data.{key}.row: expected at least 2, found {}", text.row));
+            }
+        }
+        problems
+    }
+
+    /// The whole configuration as TOML.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it cannot be written so (a bug).
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string_pretty(self).map_err(|e| Error::config("configuration", e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_mistakes_at_once_and_back_from_its_own_text() {
+        let text = "sed = 1\n[data.text]\npath = [\"a\"]\n[train]\nbatch = 0";
+        let message = LmConfig::parse(text, "a.toml".as_ref(), &[]).unwrap_err().to_string();
+        assert!(message.contains("sed: unknown key; nearest: seed"), "{message}");
+        assert!(message.contains("data.text.path: unknown key; nearest: paths"), "{message}");
+        let text = "[data.text]\nrow = 1\n[train]\nbatch = 0\nsteps = 3";
+        let message = LmConfig::parse(text, "a.toml".as_ref(), &[]).unwrap_err().to_string();
+        for part in ["train.batch", "model: expected one of", "data.text.paths", "data.text.row"] {
+            assert!(message.contains(part), "{message}");
+        }
+        let good = "[model]\npath = \"m\"\n[[data.recall]]\nfacts = 4\nquestions = 2\n[train]\nsteps = 5";
+        let config = LmConfig::parse(good, "a.toml".as_ref(), &["train.batch=4".into()]).unwrap();
+        assert_eq!(config.train.batch, 4);
+        assert_eq!(LmConfig::parse(&config.to_toml().unwrap(), "b".as_ref(), &[]).unwrap(), config);
+    }
+}

@@ -1,0 +1,189 @@
+//! A whole training run, as `tesseral lm train` does it.
+
+use super::config::{LmConfig, TextConfig};
+use super::corpus::{Corpus, Joined};
+use super::{LmTask, text};
+use crate::long_context::positions;
+use crate::long_context::recall::{Recall, measure};
+use crate::model::decoder::Decoder;
+use crate::model::llama::LlamaConfig;
+use crate::model::tokenizer::Tokenizer;
+use crate::model::weights::save::SaveOptions;
+use crate::model::weights::{Storage, Weights};
+use crate::objective::Batch;
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
+use tesseral_nn::Parameters;
+use tesseral_nn::rng::Streams;
+use tesseral_nn::train::{Observer, Trainer, checkpoint, files};
+
+/// Equal parts of a document by which recall is reported.
+const DEPTHS: usize = 5;
+
+/// What [`train`] did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The run folder.
+    pub run: PathBuf,
+    /// The trained model, a Hugging Face folder in it.
+    pub model: PathBuf,
+    /// Scalars of the model.
+    pub parameters: usize,
+    /// Rows (batches) of the training data.
+    pub rows: usize,
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Seconds of training, validation included.
+    pub seconds: f64,
+    /// Loss of the last step, nats.
+    pub last_loss: Option<f64>,
+    /// Best validation loss, nats.
+    pub best_validation: Option<f64>,
+    /// Recall of the made-up facts of `data.validation_recall` after training.
+    pub recall: BTreeMap<String, Recall>,
+}
+
+/// A model before training.
+struct Start {
+    config: LlamaConfig,
+    /// None: random weights.
+    tensors: Option<BTreeMap<String, Tensor>>,
+    /// Where the tokenizer's files are.
+    source: PathBuf,
+    tokenizer: Option<Tokenizer>,
+}
+
+/// Trains what the configuration says into the folder `run`: metrics, checkpoints, and at the end `model/`, a Hugging Face
+/// folder. With `resume` an interrupted run continues from its newest checkpoint, to the bit.
+///
+/// # Errors
+/// Those of the model, the data and the training loop; [`tesseral_nn::Error::Interrupted`] after `stop`.
+pub fn train(
+    config: &LmConfig,
+    run: &Path,
+    resume: bool,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Report> {
+    let start = open(config, observer)?;
+    let batches = |text: &TextConfig| text::batches(text, start.tokenizer.as_ref());
+    let text = config.data.text.as_ref().map(&batches).transpose()?;
+    let validation_text = config.data.validation_text.as_ref().map(&batches).transpose()?;
+    let mut parts: Vec<&dyn Corpus> = config.data.recall.iter().map(|task| task as &dyn Corpus).collect();
+    parts.extend(text.as_ref().map(|text: &Vec<Batch>| text as &dyn Corpus));
+    let corpus = Joined(parts);
+    let mut validation: Vec<(String, &dyn Corpus)> = Vec::new();
+    validation.extend(validation_text.as_ref().map(|text| ("text".to_string(), text as &dyn Corpus)));
+    validation.extend(config.data.validation_recall.iter().map(|(name, t)| (name.clone(), t as &dyn Corpus)));
+
+    let streams = Streams::new(config.seed);
+    let parameters = Parameters::new(streams, DType::F32, &Device::Cpu);
+    let decoder = match &start.tensors {
+        Some(tensors) => Decoder::declare_from(&parameters, &start.config, tensors)?,
+        None => Decoder::declare(&parameters.root(), &start.config, config.model.initial_deviation)?,
+    };
+    check_vocabulary(&corpus, &start.config)?;
+    std::fs::create_dir_all(run).map_err(Error::io(run))?;
+    let config_text = config.to_toml()?;
+    let mut trainer = Trainer::new(&parameters, streams, config.train.clone(), Some(run), &config_text)?;
+    let newest = if resume { checkpoint::latest(run)? } else { None };
+    match (&newest, &config.model.init_from) {
+        (Some(folder), _) => trainer.resume(folder)?,
+        (None, Some(stage)) => trainer.start_from(&last_checkpoint(stage)?, config.model.keep_optimizer)?,
+        (None, None) => {}
+    }
+    files::write_atomic(&run.join("config.toml"), config_text.as_bytes())?;
+    let began = SystemTime::now();
+    write_run(run, config, began, None)?;
+    let mut task = LmTask { decoder: decoder.clone(), corpus: &corpus, validation, recompute: config.recompute };
+    let summary = trainer.run(&mut task, observer, stop)?;
+
+    let mut recall = BTreeMap::new();
+    for (name, task) in &config.data.validation_recall {
+        recall.insert(name.clone(), measure(&decoder, task, DEPTHS)?);
+    }
+    let weights = Weights { config: start.config, tensors: parameters.snapshot()?, source: start.source };
+    let model = run.join("model");
+    weights.save(&model, SaveOptions::default())?;
+    write_run(run, config, began, Some(SystemTime::now()))?;
+    Ok(Report {
+        run: run.into(),
+        model,
+        parameters: parameters.count(),
+        rows: corpus.len(),
+        steps: summary.step,
+        seconds: summary.seconds,
+        last_loss: summary.last_loss,
+        best_validation: summary.best.map(|(_, loss)| loss),
+        recall,
+    })
+}
+
+/// The model that training starts from, with its positions changed as the configuration says.
+fn open(config: &LmConfig, observer: &mut dyn Observer) -> Result<Start> {
+    let model = &config.model;
+    let folder = model.path.clone().or_else(|| model.init_from.as_ref().map(|run| run.join("model")));
+    let mut start = match folder {
+        Some(folder) => {
+            let weights = Weights::open(&folder, Storage::F32)?;
+            let needs_text = config.data.text.is_some() || config.data.validation_text.is_some();
+            let tokenizer = if needs_text { Some(Tokenizer::open(&folder)?) } else { None };
+            if let Some(tokenizer) = &tokenizer {
+                tokenizer.check(&weights.config)?;
+            }
+            Start { config: weights.config, tensors: Some(weights.tensors), source: weights.source, tokenizer }
+        }
+        None => {
+            let shape = serde_json::to_string(&model.shape).map_err(|e| Error::config("model.shape", e.to_string()))?;
+            let config = LlamaConfig::parse(&shape, Path::new("model.shape"))?;
+            Start { config, tensors: None, source: PathBuf::from("."), tokenizer: None }
+        }
+    };
+    let (old_theta, old_length) = (start.config.rope_theta, start.config.max_position_embeddings);
+    start.config.max_position_embeddings = model.max_positions.unwrap_or(old_length);
+    start.config.rope_theta = model.rope_theta.unwrap_or(old_theta);
+    let (new_theta, new_length) = (start.config.rope_theta, start.config.max_position_embeddings);
+    let doubt = positions::doubt(old_theta, new_theta, old_length, new_length, start.config.head_width());
+    doubt.iter().for_each(|text| observer.on_message(text));
+    let problems = start.config.problems();
+    if !problems.is_empty() {
+        return Err(Error::Invalid { path: "model".into(), problems });
+    }
+    Ok(start)
+}
+
+/// Refuses data whose ids the model does not have, before anything is written.
+fn check_vocabulary(corpus: &dyn Corpus, config: &LlamaConfig) -> Result<()> {
+    if corpus.is_empty() {
+        return Err(Error::config("data", "expected at least one row, found none"));
+    }
+    let highest = corpus.batch(0)?.ids.iter().copied().max().unwrap_or(0) as usize;
+    if highest >= config.vocab_size {
+        let what = format!("expected ids below the model's vocabulary of {}, found {highest}", config.vocab_size);
+        return Err(Error::config("data", what));
+    }
+    Ok(())
+}
+
+fn last_checkpoint(run: &Path) -> Result<PathBuf> {
+    let found = checkpoint::latest(run)?;
+    found.ok_or_else(|| Error::format(run, "model.init_from: expected a run folder with checkpoints, found none"))
+}
+
+fn write_run(run: &Path, config: &LmConfig, began: SystemTime, ended: Option<SystemTime>) -> Result<()> {
+    let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let value = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "arguments": std::env::args().collect::<Vec<_>>(),
+        "seed": config.seed,
+        "start_unix_s": seconds(began),
+        "end_unix_s": ended.map(seconds),
+    });
+    Ok(files::write_atomic(&run.join("run.json"), format!("{value:#}\n").as_bytes())?)
+}
