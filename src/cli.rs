@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod demo;
+pub(crate) mod lm;
 pub(crate) mod physics;
 
 use anyhow::{Context, Result};
@@ -53,6 +54,9 @@ enum Command {
     /// Folders of structures: check, inspect, stats, split, convert
     #[command(subcommand)]
     Data(data::Verb),
+    /// Language models: generate, train, bench
+    #[command(subcommand)]
+    Lm(lm::Verb),
     /// Configurations: init, check
     #[command(subcommand)]
     Config(config::Verb),
@@ -65,6 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Demo(demo) => demo.run(common),
         Command::Physics(verb) => verb.run(common),
         Command::Data(verb) => verb.run(common),
+        Command::Lm(verb) => verb.run(common),
         Command::Config(verb) => verb.run(common),
     }
 }

@@ -7,7 +7,7 @@ mod progress;
 
 use clap::Parser;
 use std::process::ExitCode;
-use tesseral::{nn, physics};
+use tesseral::{lm, nn, physics};
 
 fn main() -> ExitCode {
     nn::kernels::memory::keep_freed_blocks();
@@ -33,6 +33,11 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     };
     if error.downcast_ref::<cli::Usage>().is_some() {
         return 2;
+    }
+    match error.downcast_ref::<lm::Error>() {
+        Some(lm::Error::Config { .. }) => return 2,
+        Some(lm::Error::Nn(error)) => return primitive(error),
+        _ => {}
     }
     match error.downcast_ref::<physics::Error>() {
         Some(physics::Error::Config { .. }) => 2,

@@ -49,6 +49,33 @@ pub struct Report {
     pub recall: BTreeMap<String, Recall>,
 }
 
+impl Report {
+    /// A table for people.
+    pub fn table(&self) -> String {
+        let number = |x: Option<f64>| x.map_or("-".into(), |x| format!("{x:.4}"));
+        let mut text = format!(
+            "{} parameters, {} steps over {} rows in {:.0} s\nlast loss {}, best validation {}\nmodel: {}\n",
+            self.parameters,
+            self.steps,
+            self.rows,
+            self.seconds,
+            number(self.last_loss),
+            number(self.best_validation),
+            self.model.display()
+        );
+        for (name, recall) in &self.recall {
+            let depths: Vec<String> = recall.by_depth.iter().map(|a| format!("{a:.3}")).collect();
+            text += &format!(
+                "recall {name}, {} tokens: {:.3} (by depth, first to last: {})\n",
+                recall.length,
+                recall.accuracy,
+                depths.join(" ")
+            );
+        }
+        text
+    }
+}
+
 /// A model before training.
 struct Start {
     config: LlamaConfig,
