@@ -1,5 +1,7 @@
 //! The packed row, unit of language-model training, and where rows come from (ProLong, arXiv 2410.02660).
 
+pub mod mds;
+
 use crate::{Error, Result};
 
 /// Documents laid end to end.
