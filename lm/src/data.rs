@@ -1,7 +1,8 @@
 //! Training data: documents, packed rows, mixtures, batches.
 //!
-//! Modules, each using only those above it: [`packing`], [`mixing`], [`collate`].
+//! Modules, each using only those above it: [`rows`], [`packing`], [`mixing`], [`collate`].
 
 pub mod collate;
 pub mod mixing;
 pub mod packing;
+pub mod rows;
