@@ -7,8 +7,7 @@ pub mod ranks;
 
 use super::rows::Row;
 
-/// The label of a token that is not predicted.
-pub const IGNORED: i64 = -100;
+pub use tesseral_nn::layers::cross_entropy::IGNORED;
 
 /// How rows become a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -52,6 +52,8 @@ pub struct ModelConfig {
 pub struct DataConfig {
     /// Text to train on.
     pub text: Option<TextConfig>,
+    /// Rows that were packed before.
+    pub rows: Option<RowsConfig>,
     /// Facts to recall, made up, instead of text; several are seen in turn.
     pub recall: Vec<RecallTask>,
     /// Facts to recall for validation, by name.
@@ -78,6 +80,24 @@ pub struct TextConfig {
     pub rows: Option<usize>,
     /// Rows at the beginning that are left out (for validation on others of the same files).
     pub skip: usize,
+}
+
+/// Packed rows in MDS folders (ProLong's columns), mixed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RowsConfig {
+    /// `path@proportion`, `path#repeat` or `path`. Relative paths are taken from `folder`.
+    pub sources: Vec<String>,
+    /// Where relative paths begin; a relative one is taken from the configuration file.
+    pub folder: PathBuf,
+    /// Rows of an epoch of the mixture; needed for proportions.
+    pub per_epoch: Option<usize>,
+    /// Whether tokens of mask 0 are left out of the loss (fine-tuning).
+    pub instruct_masks: bool,
+    /// Whether tokens see those of other documents in their row.
+    pub unmasked: bool,
+    /// Rows are cut to so many tokens.
+    pub max_tokens: Option<usize>,
 }
 
 impl Default for TextConfig {
@@ -153,7 +173,8 @@ impl LmConfig {
         let texts = [&mut config.data.text, &mut config.data.validation_text];
         let paths = texts.into_iter().flatten().flat_map(|t| t.paths.iter_mut());
         let models = [&mut config.model.path, &mut config.model.init_from];
-        for path in paths.chain(models.into_iter().flatten()).filter(|p| p.is_relative()) {
+        let rows = config.data.rows.as_mut().map(|rows| &mut rows.folder);
+        for path in paths.chain(models.into_iter().flatten()).chain(rows).filter(|p| p.is_relative()) {
             *path = folder.join(&*path);
         }
         Ok(config)
@@ -180,8 +201,13 @@ impl LmConfig {
             problems.push(format!("model: expected one of path, init_from and shape, found {found}"));
         }
         let data = &self.data;
-        if data.text.is_some() == !data.recall.is_empty() {
-            problems.push("data: expected either text or recall".into());
+        let sources = [data.text.is_some(), data.rows.is_some(), !data.recall.is_empty()];
+        let found = sources.iter().filter(|s| **s).count();
+        if found != 1 {
+            problems.push(format!("data: expected one of text, rows and recall, found {found}"));
+        }
+        if data.rows.as_ref().is_some_and(|rows| rows.sources.is_empty()) {
+            problems.push("data.rows.sources: expected at least one, found none".into());
         }
         for task in data.recall.iter().chain(data.validation_recall.values()) {
             problems.extend(task.validate().err().map(|e| format!("data.{e}")));

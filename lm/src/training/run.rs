@@ -1,8 +1,9 @@
 //! A whole training run, as `tesseral lm train` does it.
 
+use super::LmTask;
 use super::config::{LmConfig, TextConfig};
 use super::corpus::{Corpus, Joined};
-use super::{LmTask, text};
+use super::text::{self, MixedRows};
 use crate::long_context::positions;
 use crate::long_context::recall::{Recall, measure};
 use crate::model::decoder::Decoder;
@@ -99,17 +100,20 @@ pub fn train(
     stop: &AtomicBool,
 ) -> Result<Report> {
     let start = open(config, observer)?;
-    let batches = |text: &TextConfig| text::batches(text, start.tokenizer.as_ref());
+    let end = start.config.end_ids().first().copied();
+    let batches = |text: &TextConfig| text::batches(text, start.tokenizer.as_ref(), end);
     let text = config.data.text.as_ref().map(&batches).transpose()?;
+    let streams = Streams::new(config.seed);
+    let rows = config.data.rows.as_ref().map(|rows| MixedRows::open(rows, &rows.folder, streams)).transpose()?;
     let validation_text = config.data.validation_text.as_ref().map(&batches).transpose()?;
     let mut parts: Vec<&dyn Corpus> = config.data.recall.iter().map(|task| task as &dyn Corpus).collect();
     parts.extend(text.as_ref().map(|text: &Vec<Batch>| text as &dyn Corpus));
+    parts.extend(rows.as_ref().map(|rows| rows as &dyn Corpus));
     let corpus = Joined(parts);
     let mut validation: Vec<(String, &dyn Corpus)> = Vec::new();
     validation.extend(validation_text.as_ref().map(|text| ("text".to_string(), text as &dyn Corpus)));
     validation.extend(config.data.validation_recall.iter().map(|(name, t)| (name.clone(), t as &dyn Corpus)));
 
-    let streams = Streams::new(config.seed);
     let parameters = Parameters::new(streams, DType::F32, &Device::Cpu);
     let decoder = match &start.tensors {
         Some(tensors) => Decoder::declare_from(&parameters, &start.config, tensors)?,
