@@ -88,8 +88,7 @@ impl Shard {
             let found = format!("{} encodings and {} sizes", self.column_encodings.len(), self.column_sizes.len());
             return Err(("column_names".into(), format!("as many of {count} columns"), found));
         }
-        if self.zip_data.is_some() && !self.compression.as_deref().is_some_and(|c| c.split(':').next() == Some("zstd"))
-        {
+        if self.zip_data.is_some() && self.compression.as_deref().is_none_or(|c| c.split(':').next() != Some("zstd")) {
             return refuse("compression", "zstd or none", format!("{:?}", self.compression));
         }
         for data in [Some(&self.raw_data), self.zip_data.as_ref()].into_iter().flatten() {
