@@ -36,8 +36,24 @@ pub(crate) fn stop_on_interrupt() -> &'static AtomicBool {
     &STOP
 }
 
+/// What a run counts and measures.
+#[derive(Clone, Copy)]
+pub(crate) struct Units {
+    /// What it works on.
+    work: &'static str,
+    /// Of the validation, which is multiplied by `factor`.
+    loss: &'static str,
+    factor: f64,
+}
+
+/// Hamiltonians: edges, and errors in meV.
+pub(crate) const HAMILTONIANS: Units = Units { work: "edges", loss: "meV", factor: 1e3 };
+/// Language models: tokens, and losses in nats.
+pub(crate) const TEXT: Units = Units { work: "tokens", loss: "nats", factor: 1.0 };
+
 /// Shows a run.
 pub(crate) struct Progress {
+    units: Units,
     bar: ProgressBar,
     seconds: Option<f64>,
     began: std::time::Instant,
@@ -51,12 +67,16 @@ const PAUSE: u64 = 10;
 
 impl Progress {
     pub(crate) fn new(quiet: bool) -> Self {
+        Self::with_units(quiet, HAMILTONIANS)
+    }
+
+    pub(crate) fn with_units(quiet: bool, units: Units) -> Self {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
         if !quiet && std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
         }
         let now = std::time::Instant::now();
-        Progress { bar, seconds: None, began: now, told: now, last: String::new() }
+        Progress { units, bar, seconds: None, began: now, told: now, last: String::new() }
     }
 
     fn say(&self, text: &str) {
@@ -82,15 +102,16 @@ impl Observer for Progress {
     fn on_step(&mut self, step: Step) {
         let position = if self.seconds.is_some() { self.began.elapsed().as_secs() } else { step.step };
         self.bar.set_position(position);
-        let (loss, rate, edges) = (step.loss, step.learning_rate, step.throughput);
-        self.bar.set_message(format!("loss {loss:.3e}  rate {rate:.1e}  {edges:.0} edges/s{}", self.last));
+        let (loss, rate, speed, work) = (step.loss, step.learning_rate, step.throughput, self.units.work);
+        self.bar.set_message(format!("loss {loss:.3e}  rate {rate:.1e}  {speed:.0} {work}/s{}", self.last));
     }
 
     fn on_validation(&mut self, validation: ValidationEvent<'_>) {
         let mark = if validation.best { " (best)" } else { "" };
-        self.last = format!("  validation {:.3} meV", 1e3 * validation.loss);
+        let value = format!("validation {:.3} {}", self.units.factor * validation.loss, self.units.loss);
+        self.last = format!("  {value}");
         if self.bar.is_hidden() {
-            info!("step {}: validation {:.3} meV{mark}", validation.step, 1e3 * validation.loss);
+            info!("step {}: {value}{mark}", validation.step);
         }
     }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
+use tesseral::lm::training::LmConfig;
 use tesseral::physics::config::Config;
 
 fn configs() -> Vec<PathBuf> {
@@ -11,11 +12,21 @@ fn configs() -> Vec<PathBuf> {
     files
 }
 
+/// Configurations of language models have a section `model`.
+fn is_lm(file: &Path) -> bool {
+    std::fs::read_to_string(file).unwrap().parse::<toml::Table>().unwrap().contains_key("model")
+}
+
 #[test]
 fn every_file_is_read() {
     let files = configs();
     assert!(files.len() >= 2);
-    for file in files {
+    for file in files.iter().filter(|f| is_lm(f)) {
+        let config = LmConfig::read(file, &[]).unwrap_or_else(|e| panic!("{e}"));
+        let again = LmConfig::parse(&config.to_toml().unwrap(), file, &[]).unwrap();
+        assert_eq!(again, config, "{}", file.display());
+    }
+    for file in files.into_iter().filter(|f| !is_lm(f)) {
         let config = Config::read(&file, &[]).unwrap_or_else(|e| panic!("{e}"));
         for root in &config.data.roots {
             assert!(root.is_dir(), "{}: data.roots: {} is not there", file.display(), root.display());
@@ -36,4 +47,18 @@ fn the_template_names_every_key() {
             assert!(named, "{section}.{key} is not in the template");
         }
     }
+}
+
+#[test]
+fn the_template_of_language_models_names_every_key() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/lm-template.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let read: toml::Table = LmConfig::read(&file, &[]).unwrap().to_toml().unwrap().parse().unwrap();
+    let named = |key: &str| text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+    for (section, table) in read.iter().filter_map(|(section, value)| Some((section, value.as_table()?))) {
+        for (key, _) in table.iter().filter(|(_, value)| !value.is_table()) {
+            assert!(named(key), "{section}.{key} is not in the template");
+        }
+    }
+    assert!(text.lines().filter(|line| line.starts_with("# ")).count() > 10);
 }

@@ -1,17 +1,19 @@
 //! `tesseral config init | check`.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tesseral::lm::{self, training::LmConfig};
 use tesseral::physics::Error;
 use tesseral::physics::config::Config;
 
-use super::Common;
+use super::{Common, Usage};
 
-/// The commented configuration that `init physics` prints.
+/// The commented configurations that `init` prints.
 const PHYSICS: &str = include_str!("../../configs/physics-graphene.toml");
+const LM: &str = include_str!("../../configs/lm-template.toml");
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -31,6 +33,14 @@ pub(crate) enum Verb {
 pub(crate) enum Kind {
     /// Training of the two-stage Hamiltonian model
     Physics,
+    /// Training of a language model
+    Lm,
+}
+
+/// Language models have a section `model`, Hamiltonians have none.
+fn is_lm(file: &Path) -> bool {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("model"))
 }
 
 impl Verb {
@@ -41,6 +51,22 @@ impl Verb {
                 let defaults = Config::parse(PHYSICS, Path::new("physics-graphene.toml"), &[])?;
                 common.print(&defaults, || PHYSICS.to_owned())?;
             }
+            Verb::Init { kind: Kind::Lm } => {
+                common.no_config()?;
+                let defaults = LmConfig::parse(LM, Path::new("lm-template.toml"), &[])?;
+                common.print(&defaults, || LM.to_owned())?;
+            }
+            Verb::Check { file } if is_lm(file) => match LmConfig::read(file, &common.set) {
+                Err(lm::Error::Invalid { problems, path }) if common.json => {
+                    common.print(&json!({"ok": false, "path": path, "problems": problems}), String::new)?;
+                    return Ok(ExitCode::from(2));
+                }
+                other => {
+                    other.context(Usage("configuration"))?;
+                    let value = json!({"ok": true, "path": file, "problems": []});
+                    common.print(&value, || format!("{}: no mistakes", file.display()))?;
+                }
+            },
             Verb::Check { file } => match Config::read(file, &common.set) {
                 Err(Error::Config { problems, path }) if common.json => {
                     common.print(&json!({"ok": false, "path": path, "problems": problems}), String::new)?;

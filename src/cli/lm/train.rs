@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tesseral::lm::training::{LmConfig, train};
 
 use crate::cli::{Common, Usage};
-use crate::progress::{Progress, stop_on_interrupt};
+use crate::progress::{Progress, TEXT, stop_on_interrupt};
 
 #[derive(Args)]
 pub(crate) struct Train {
@@ -23,7 +23,7 @@ pub(crate) struct Train {
 impl Train {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
         let config = LmConfig::read(&self.config, &common.set).context(Usage("configuration"))?;
-        let mut progress = Progress::new(common.quiet);
+        let mut progress = Progress::with_units(common.quiet, TEXT);
         let found = train(&config, &self.out, self.resume, &mut progress, stop_on_interrupt())?;
         common.print(&found, || found.table())
     }
