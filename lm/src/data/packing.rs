@@ -263,6 +263,16 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_document_goes_on_behind_its_marker_and_its_last_tokens() {
+        let method = Method::Single { min_length: 1, intact: false, overlap: 2, continuation: Some(9) };
+        let packing = Packing { method, ..Packing::new(6) };
+        let rows = pack(&packing, [Document { ids: (11..21).collect(), mask: Some(vec![1; 10]) }]).unwrap();
+        assert_eq!(rows[1].input_ids, [9, 15, 16, 17, 18, 19]);
+        assert_eq!(rows[1].mask.as_deref(), Some(&[0, 1, 1, 1, 1, 1][..]));
+        assert_eq!((rows.len(), &rows[1].documents), (2, &vec![(0, 6)]));
+    }
+
+    #[test]
     fn mistakes_have_names() {
         let refused = |packing| Packer::new(packing).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(refused(Packing::new(1)).contains("packing.length"));
