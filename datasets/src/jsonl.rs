@@ -109,13 +109,43 @@ impl Open {
         serde_json::from_str(text).map_err(|e| {
             let reason = e.to_string();
             let reason = reason.rsplit_once(" at line").map_or(reason.as_str(), |(reason, _)| reason);
-            self.invalid(format!(" column {}", e.column()), "a JSON object with the fields asked for".into(), reason)
+            // Columns count bytes from 1, and a reader stops after the last byte that it has taken.
+            let field = field_at(text.as_bytes().get(..e.column()).unwrap_or(text.as_bytes()));
+            let place = if field.is_empty() { format!(" column {}", e.column()) } else { format!(": {field}") };
+            self.invalid(place, "a JSON object with the fields asked for".into(), reason)
         })
     }
 
     fn invalid(&self, column: String, expected: String, found: impl Into<String>) -> Error {
         Error::invalid(Rule::Format, &self.path, format!("line {}{column}", self.line), expected, found)
     }
+}
+
+/// The field, by its keys from the outermost, within which a beginning of a JSON text ends; empty outside of any.
+fn field_at(text: &[u8]) -> String {
+    // One entry for each open object or array: the key that is being read there.
+    let (mut open, mut latest) = (Vec::new(), String::new());
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'{' | b'[' => open.push(String::new()),
+            b'}' | b']' => drop(open.pop()),
+            b':' => open.last_mut().into_iter().for_each(|key| *key = std::mem::take(&mut latest)),
+            b',' => open.last_mut().into_iter().for_each(String::clear),
+            b'"' => {
+                let from = at + 1;
+                at = from;
+                while text.get(at).is_some_and(|&byte| byte != b'"') {
+                    at += if text[at] == b'\\' { 2 } else { 1 };
+                }
+                latest = String::from_utf8_lossy(&text[from..at.min(text.len())]).into_owned();
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    open.retain(|key| !key.is_empty());
+    open.join(".")
 }
 
 impl<T: DeserializeOwned> Iterator for Lines<T> {
@@ -167,6 +197,20 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_found_by_where_a_text_is_cut() {
+        for (text, field) in [
+            (r#"{"a": 1, "b": 5"#, "b"),
+            (r#"{"a": {"x": [{"y": tr"#, "a.x.y"),
+            (r#"{"a:,\"": "q:"#, r#"a:,\""#),
+            (r#"{"a": {"x": 1}"#, "a"),
+            (r#"{"a": {"x": 1}, "b"#, ""),
+            (r#"{"a": [1]}"#, ""),
+        ] {
+            assert_eq!(field_at(text.as_bytes()), field, "{text}");
+        }
+    }
+
+    #[test]
     fn mistakes_name_file_and_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
@@ -177,10 +221,10 @@ mod tests {
             (b"\n\n", "expected at least one line"),
             (b"{\"text\": \"a\"}\n\xff\xfe", "line 2: expected UTF-8 text, found a byte that is not, at offset 0"),
             (b"[1]", "line 1: expected a JSON object, found \"[1]\""),
-            (b"{}", "found missing field `text`"),
+            (b"{}", "line 1 column 2: expected a JSON object with the fields asked for, found missing field `text`"),
             (
                 b"\n{\"text\": 5}",
-                "line 2 column 10: expected a JSON object with the fields asked for, found invalid type: integer `5`, expected a string",
+                "line 2: text: expected a JSON object with the fields asked for, found invalid type: integer `5`, expected a string",
             ),
             (
                 b"{\"text\": \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}",

@@ -4,9 +4,10 @@
 //! for each column without a fixed one, then the columns in order. Everything is little-endian. A compressed shard is
 //! the same as one zstd stream.
 //!
-//! Modules, each using only those above it: [`value`], [`index`], `shard`, [`writer`].
+//! Modules, each using only those above it: `python_json`, [`value`], [`index`], `shard`, [`writer`].
 
 pub mod index;
+mod python_json;
 mod shard;
 pub mod value;
 pub mod writer;

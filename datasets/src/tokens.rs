@@ -9,6 +9,9 @@ use npyz::{DType, Endianness, NpyFile, Order, TypeChar, WriterBuilder};
 use crate::error::{Error, Result, Rule};
 use crate::files;
 
+/// Ids that are read at once where a file is read from end to end.
+const BLOCK: u64 = 1 << 18;
+
 /// A file of token ids; its header is read, its tokens are not yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
@@ -120,6 +123,42 @@ impl Tokens {
     }
 }
 
+impl Tokens {
+    /// The documents of the file in order, as [`documents`] cuts them; only the one at hand is in memory. After an
+    /// error nothing more comes.
+    pub fn documents(&self, end: u32) -> impl Iterator<Item = Result<Vec<u32>>> + '_ {
+        self.documents_by(BLOCK, end)
+    }
+
+    fn documents_by(&self, block: u64, end: u32) -> impl Iterator<Item = Result<Vec<u32>>> + '_ {
+        let mut place = 0; // of the first id that is not read yet
+        let mut read = Vec::new().into_iter();
+        std::iter::from_fn(move || {
+            let mut document = Vec::new();
+            loop {
+                for id in read.by_ref() {
+                    document.push(id);
+                    if id == end {
+                        return Some(Ok(document));
+                    }
+                }
+                if place == self.len() {
+                    return Some(document).filter(|document| !document.is_empty()).map(Ok);
+                }
+                let from = place;
+                place = self.len().min(from.saturating_add(block));
+                match self.range(from, place) {
+                    Ok(ids) => read = ids.into_iter(),
+                    Err(error) => {
+                        place = self.len();
+                        return Some(Err(error));
+                    }
+                }
+            }
+        })
+    }
+}
+
 /// The documents of a run of ids, each with the `end` of text that closes it; what follows the last `end` is one more.
 pub fn documents(ids: &[u32], end: u32) -> impl Iterator<Item = &[u32]> {
     ids.split_inclusive(move |&id| id == end)
@@ -180,6 +219,12 @@ mod tests {
         assert!(Tokens::bin(&path, 3).is_err());
         assert!(write_bin(&path, &[65_536], 2).is_err());
         assert_eq!(documents(&ids, 0).collect::<Vec<_>>(), [&ids[..4], &ids[4..]]);
+        write_bin(&path, &ids, 4).unwrap();
+        for block in 1..7 {
+            let tokens = Tokens::bin(&path, 4).unwrap();
+            let read: Vec<_> = tokens.documents_by(block, 0).map(Result::unwrap).collect();
+            assert_eq!(read, [&ids[..4], &ids[4..]], "blocks of {block}");
+        }
     }
 
     #[test]
@@ -197,6 +242,8 @@ mod tests {
                 .unwrap_err()
                 .contains("token 0: expected an id from 0 to 2^32 - 1, found -1")
         );
+        let negative: Vec<_> = Tokens::npy(&path).unwrap().documents(0).collect();
+        assert!(matches!(negative[..], [Err(_)])); // nothing after an error
         assert!(read(array("<i8", "(1,)", &[0, 0, 0, 0, 1, 0, 0, 0])).unwrap_err().contains("found 4294967296"));
         assert!(read(array("<f4", "(1,)", &[0; 4])).unwrap_err().contains("u16, u32, i32 or i64"));
         assert!(read(array("<u4", "(2,)", &[0; 7])).unwrap_err().contains("4 bytes for each of [2]"));

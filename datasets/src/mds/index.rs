@@ -1,6 +1,5 @@
 //! `index.json` of an MDS folder.
 
-use std::io;
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
@@ -106,44 +105,5 @@ impl Shard {
             columns.push(Column { name: name.clone(), encoding });
         }
         Ok(columns)
-    }
-}
-
-/// JSON as Python's `json.dumps` lays it out: a blank after `,` and `:`, ASCII only.
-pub(super) fn python_json(value: &impl Serialize) -> io::Result<Vec<u8>> {
-    let mut out = Vec::new();
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Python))?;
-    Ok(out)
-}
-
-struct Python;
-
-impl Python {
-    fn separate<W: ?Sized + io::Write>(writer: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-}
-
-impl serde_json::ser::Formatter for Python {
-    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        Self::separate(writer, first)
-    }
-
-    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        Self::separate(writer, first)
-    }
-
-    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        writer.write_all(b": ")
-    }
-
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        for unit in fragment.encode_utf16() {
-            match u8::try_from(unit).ok().filter(u8::is_ascii) {
-                Some(byte) => writer.write_all(&[byte])?,
-                None => write!(writer, "\\u{unit:04x}")?,
-            }
-        }
-        Ok(())
     }
 }

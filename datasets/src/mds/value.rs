@@ -2,6 +2,8 @@
 
 use serde_json::Value as Json;
 
+use super::python_json::python_json;
+
 /// A column of a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
@@ -207,7 +209,9 @@ impl Encoding {
             (Encoding::Scalar(kind), Value::Int(n)) => from_integer(*kind, *n),
             (Encoding::Str, Value::Str(text)) => Ok(text.as_bytes().to_vec()),
             (Encoding::Bytes, Value::Bytes(bytes)) => Ok(bytes.clone()),
-            (Encoding::Json, Value::Json(json)) => Ok(json.to_string().into_bytes()),
+            (Encoding::Json, Value::Json(json)) => {
+                python_json(json).map_err(|e| ("a JSON value".into(), e.to_string()))
+            }
             (Encoding::Array(kind, shape), Value::Array(array)) => from_array(*kind, shape.as_deref(), array),
             _ => Err((format!("a value of {self:?}"), "another".into())),
         }

@@ -7,7 +7,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Sample;
-use super::index::{Data, Index, Shard, python_json};
+use super::index::{Data, Index, Shard};
+use super::python_json::python_json;
 use super::shard::sha1;
 use super::value::Encoding;
 use crate::error::{Error, Result, Rule};

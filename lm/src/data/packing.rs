@@ -6,8 +6,6 @@
 mod bins;
 mod buffer;
 
-use std::mem;
-
 use super::rows::Row;
 use crate::{Error, Result};
 use bins::Bins;
@@ -169,15 +167,17 @@ impl Packer {
         }
         self.documents += 1;
         self.masked = Some(document.mask.is_some());
+        let piece = Piece { ids: &document.ids, mask: document.mask.as_deref() };
         Ok(match &mut self.state {
-            State::Single(buffer) => buffer.push(document),
-            State::BestFit(bins) => bins.push(document),
+            State::Single(buffer) => buffer.push(piece),
+            State::BestFit(bins) => bins.push(piece),
             State::Lengths(buffers) => {
                 let mut rows = Vec::new();
-                let mut rest = document;
+                let mut rest = piece;
                 while let Some((length, buffer)) = buffers.iter_mut().find(|(l, _)| *l <= rest.ids.len()) {
-                    let tail = rest.split_off(*length);
-                    rows.extend(buffer.push(mem::replace(&mut rest, tail)));
+                    let (head, tail) = rest.split_at(*length);
+                    rows.extend(buffer.push(head));
+                    rest = tail;
                 }
                 rows
             }
@@ -208,10 +208,18 @@ impl Packer {
     }
 }
 
-impl Document {
-    /// Cuts the document before token `at`; returns what follows.
-    fn split_off(&mut self, at: usize) -> Document {
-        Document { ids: self.ids.split_off(at), mask: self.mask.as_mut().map(|mask| mask.split_off(at)) }
+/// A part of a document.
+#[derive(Clone, Copy)]
+struct Piece<'a> {
+    ids: &'a [u32],
+    mask: Option<&'a [u8]>,
+}
+
+impl<'a> Piece<'a> {
+    fn split_at(self, at: usize) -> (Piece<'a>, Piece<'a>) {
+        let (head, tail) = self.ids.split_at(at);
+        let (before, after) = self.mask.map(|mask| mask.split_at(at)).unzip();
+        (Piece { ids: head, mask: before }, Piece { ids: tail, mask: after })
     }
 }
 
@@ -252,6 +260,16 @@ mod tests {
         assert_eq!(rows[0].mask.as_deref(), Some(&[0, 0, 1, 1][..]));
         let present = pack(&packing, [Document { ids: vec![1, 7, 8, 2], mask: Some(vec![1, 0, 1, 0]) }]).unwrap();
         assert_eq!(present[0].mask.as_deref(), Some(&[1, 0, 1, 0][..]));
+    }
+
+    #[test]
+    fn a_cut_document_goes_on_behind_its_marker_and_its_last_tokens() {
+        let method = Method::Single { min_length: 1, intact: false, overlap: 2, continuation: Some(9) };
+        let packing = Packing { method, ..Packing::new(6) };
+        let rows = pack(&packing, [Document { ids: (11..21).collect(), mask: Some(vec![1; 10]) }]).unwrap();
+        assert_eq!(rows[1].input_ids, [9, 15, 16, 17, 18, 19]);
+        assert_eq!(rows[1].mask.as_deref(), Some(&[0, 1, 1, 1, 1, 1][..]));
+        assert_eq!((rows.len(), &rows[1].documents), (2, &vec![(0, 6)]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A few rows open at once; each document goes where it leaves the least room.
 
-use super::{Document, Packing, buffer::append};
+use super::{Packing, Piece, buffer::append};
 use crate::data::rows::Row;
 
 pub(super) struct Bins {
@@ -16,19 +16,20 @@ impl Bins {
     }
 
     /// A document longer than a row is cut into rows of their own and a remainder that is placed as any document.
-    pub(super) fn push(&mut self, mut document: Document) -> Vec<Row> {
+    pub(super) fn push(&mut self, mut piece: Piece) -> Vec<Row> {
         let mut rows = Vec::new();
-        while document.ids.len() >= self.length {
-            let rest = document.split_off(self.length);
+        while piece.ids.len() >= self.length {
+            let (head, rest) = piece.split_at(self.length);
             let mut row = Row { domain: self.domain.clone(), ..Row::default() };
-            append(&mut row, std::mem::replace(&mut document, rest));
+            append(&mut row, head);
             rows.push(row);
+            piece = rest;
         }
-        if document.ids.is_empty() {
+        if piece.ids.is_empty() {
             return rows;
         }
         let room = |row: &Row| self.length - row.input_ids.len();
-        let fitting = (0..self.open.len()).filter(|&k| room(&self.open[k]) >= document.ids.len());
+        let fitting = (0..self.open.len()).filter(|&k| room(&self.open[k]) >= piece.ids.len());
         let best = match fitting.min_by_key(|&k| room(&self.open[k])) {
             Some(best) => best,
             None => {
@@ -39,7 +40,7 @@ impl Bins {
                 self.open.len() - 1
             }
         };
-        append(&mut self.open[best], document);
+        append(&mut self.open[best], piece);
         if self.open[best].input_ids.len() == self.length {
             rows.push(self.open.remove(best));
         }

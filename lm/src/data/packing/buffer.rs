@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::{Document, Method, Packing};
+use super::{Method, Packing, Piece};
 use crate::data::rows::Row;
 
 pub(super) struct Buffer {
@@ -26,40 +26,27 @@ impl Buffer {
         Buffer { length: packing.length, min_length, intact, overlap, continuation, row }
     }
 
-    pub(super) fn push(&mut self, mut document: Document) -> Vec<Row> {
+    pub(super) fn push(&mut self, mut piece: Piece) -> Vec<Row> {
         let mut rows = Vec::new();
+        let mut start = self.row.input_ids.len();
         loop {
             let room = self.length - self.row.input_ids.len();
-            let rest = document.split_off(room.min(document.ids.len()));
-            append(&mut self.row, document);
+            let (head, rest) = piece.split_at(room.min(piece.ids.len()));
+            extend(&mut self.row, head);
+            close(&mut self.row, start);
             if self.row.input_ids.len() < self.length {
                 return rows;
             }
             let empty = Row { domain: self.row.domain.clone(), ..Row::default() };
-            let full = mem::replace(&mut self.row, empty);
-            document = self.continued(&full, rest);
-            rows.push(full);
-            if document.ids.is_empty() {
+            rows.push(mem::replace(&mut self.row, empty));
+            if self.intact || self.overlap + rest.ids.len() < self.min_length.max(1) {
                 return rows;
             }
+            if let Some(full) = rows.last() {
+                carry(full, self.overlap, self.continuation, rest, &mut self.row);
+            }
+            (piece, start) = (rest, 0);
         }
-    }
-
-    /// What begins the next row after `full`, of a document cut before `rest`; empty where nothing does.
-    fn continued(&self, full: &Row, mut rest: Document) -> Document {
-        if self.intact || self.overlap + rest.ids.len() < self.min_length.max(1) {
-            return Document::default();
-        }
-        let from = self.length - self.overlap;
-        rest.ids.splice(..0, full.input_ids[from..].iter().copied());
-        if let (Some(mask), Some(before)) = (&mut rest.mask, &full.mask) {
-            mask.splice(..0, before[from..].iter().copied());
-        }
-        if let Some(token) = self.continuation.filter(|token| rest.ids.first() != Some(token)) {
-            rest.ids.insert(0, token);
-            rest.mask.iter_mut().for_each(|mask| mask.insert(0, 0));
-        }
-        rest
     }
 
     /// Drops what is buffered: it fills no row.
@@ -69,13 +56,32 @@ impl Buffer {
     }
 }
 
+/// What begins the row after `full`, of a document of which `rest` is to follow.
+fn carry(full: &Row, overlap: usize, continuation: Option<u32>, rest: Piece, row: &mut Row) {
+    let repeated =
+        Piece { ids: &full.input_ids, mask: full.mask.as_deref() }.split_at(full.input_ids.len() - overlap).1;
+    let first = repeated.ids.first().or(rest.ids.first());
+    if let Some(token) = continuation.filter(|token| first != Some(token)) {
+        extend(row, Piece { ids: &[token], mask: full.mask.as_ref().map(|_| &[0][..]) });
+    }
+    extend(row, repeated);
+}
+
 /// Lays a document behind those of the row.
-pub(super) fn append(row: &mut Row, document: Document) {
-    // The length of a row was checked to fit u32.
-    let start = row.input_ids.len() as u32;
-    row.input_ids.extend(document.ids);
-    row.documents.push((start, row.input_ids.len() as u32));
-    if let Some(mask) = document.mask {
+pub(super) fn append(row: &mut Row, piece: Piece) {
+    let start = row.input_ids.len();
+    extend(row, piece);
+    close(row, start);
+}
+
+fn extend(row: &mut Row, piece: Piece) {
+    row.input_ids.extend(piece.ids);
+    if let Some(mask) = piece.mask {
         row.mask.get_or_insert_default().extend(mask);
     }
+}
+
+/// Ends the document that begins at `start`; the length of a row was checked to fit u32.
+fn close(row: &mut Row, start: usize) {
+    row.documents.push((start as u32, row.input_ids.len() as u32));
 }

@@ -1,7 +1,7 @@
 //! Packed rows in MDS folders, in the columns of ProLong: `input_ids`, `indices` `[n, 2]`, `length`, `domain`, `mask`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tesseral_datasets::mds::value::{Array, Value};
 use tesseral_datasets::mds::{Reader, Sample, writer};
@@ -12,13 +12,14 @@ use crate::{Error, Result};
 /// Rows of an MDS folder; `input_ids` alone must be there.
 #[derive(Debug)]
 pub struct MdsRows {
+    folder: PathBuf,
     reader: Reader,
 }
 
 impl MdsRows {
     /// Opens a folder. Errors: those of [`Reader::open`].
     pub fn open(folder: &Path) -> Result<Self> {
-        Ok(MdsRows { reader: Reader::open(folder)? })
+        Ok(MdsRows { folder: folder.into(), reader: Reader::open(folder)? })
     }
 }
 
@@ -28,10 +29,10 @@ impl RowSource for MdsRows {
     }
 
     fn row(&self, i: usize) -> Result<Row> {
-        let row = decode(&self.reader.sample(i)?)
-            .map_err(|(column, what)| Error::config(format!("row {i}: {column}"), what))?;
-        row.check()?;
-        Ok(row)
+        let sample = self.reader.sample(i)?;
+        let row = decode(&sample).map_err(|(column, what)| Error::config(column, what));
+        let checked = row.and_then(|row| row.check().map(|()| row));
+        checked.map_err(|e| Error::format(&self.folder, format!("row {i}: {e}")))
     }
 }
 
@@ -102,6 +103,28 @@ fn encode(row: Row) -> Result<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mistakes_name_folder_row_and_column() {
+        let folder = tempfile::tempdir().unwrap();
+        let array = |ids: Vec<u32>| Value::Array(Array::of_u32(vec![ids.len()], ids));
+        let cases = [
+            (vec![("indices", array(vec![0, 9]))], "row 0: indices: expected boundaries in order within 0..2"),
+            (vec![("indices", array(vec![0]))], "row 0: indices: expected pairs, found 1 numbers"),
+            (vec![("mask", array(vec![1, 256]))], "row 0: mask: expected numbers of its type, found 256"),
+            (vec![("length", Value::Int(3))], "row 0: length: expected 2 as input_ids, found 3"),
+        ];
+        for (more, message) in cases {
+            let path = folder.path().join("rows");
+            let mut sample = Sample::from([("input_ids".to_string(), array(vec![7, 8]))]);
+            sample.extend(more.into_iter().map(|(name, value)| (name.to_string(), value)));
+            let encoding = |value: &Value| if matches!(value, Value::Int(_)) { "int" } else { "ndarray:uint32" };
+            let columns = sample.iter().map(|(name, value)| (name.clone(), encoding(value).to_string())).collect();
+            writer::write::<Error>(&path, &columns, Default::default(), [Ok(sample)]).unwrap();
+            let error = MdsRows::open(&path).unwrap().row(0).unwrap_err().to_string();
+            assert!(error.contains(message) && error.contains("rows: "), "{error}");
+        }
+    }
 
     #[test]
     fn rows_survive_with_and_without_mask() {
