@@ -54,10 +54,11 @@ fn the_template_of_language_models_names_every_key() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/lm-template.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     let read: toml::Table = LmConfig::read(&file, &[]).unwrap().to_toml().unwrap().parse().unwrap();
-    let named = |key: &str| text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+    let begins = |with: &str| text.lines().any(|line| line.trim_start_matches("# ").starts_with(with));
     for (section, table) in read.iter().filter_map(|(section, value)| Some((section, value.as_table()?))) {
         for (key, _) in table.iter().filter(|(_, value)| !value.is_table()) {
-            assert!(named(key), "{section}.{key} is not in the template");
+            let named = begins(&format!("{key} = ")) || begins(&format!("[[{section}.{key}]]"));
+            assert!(named, "{section}.{key} is not in the template");
         }
     }
     assert!(text.lines().filter(|line| line.starts_with("# ")).count() > 10);

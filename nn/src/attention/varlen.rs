@@ -2,8 +2,8 @@
 //! length forward and backward (Dao et al. 2022: blocks of keys, running maximum and sum, weights made again for the
 //! gradient).
 //!
-//! Modules: [`segments`] (which queries see which keys), `forward`, `backward`, [`mod@reference`] (the definition, as the
-//! oracle of tests).
+//! Modules: [`segments`] (which queries see which keys), `forward`, `backward`, `reference` (the definition, as the oracle
+//! of tests).
 
 mod backward;
 mod forward;
