@@ -1,6 +1,10 @@
 //! Matrix products of strided views, on one thread: callers split rows over threads themselves, which keeps small
 //! products (a few hundred edges) on both cores where splitting inside the product would not pay.
 
+mod product;
+
+pub use product::product;
+
 use super::Real;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -66,17 +70,27 @@ pub fn multiply<T: Real>(a: View<T>, b: View<T>, c: &mut ViewMut<T>, scale: f64,
     if m == 0 || n == 0 || (k == 0 && accumulate) {
         return;
     }
+    // SAFETY: the three views were checked against their slices, and `c` is borrowed mutably, so it overlaps neither.
+    unsafe { call(a, b, c.data.as_mut_ptr().add(c.offset), c.strides, scale, accumulate) }
+}
+
+/// `c = scale * a b`, or `c += scale * a b`; without `accumulate`, `c` may be uninitialised.
+///
+/// SAFETY: `b` has as many rows as `a` columns; element `(i, j)` of `c` is at `i * strides[0] + j * strides[1]`, may be written
+/// by this thread alone, and lies in neither view.
+unsafe fn call<T: Real>(a: View<T>, b: View<T>, c: *mut T, strides: [usize; 2], scale: f64, accumulate: bool) {
+    let ([m, k], n) = (a.shape, b.shape[1]);
     FLOPS.fetch_add(2 * (m * n * k) as u64, Ordering::Relaxed);
     let one = if accumulate { T::one() } else { T::zero() };
-    // SAFETY: the three views were checked against their slices, and `c` is borrowed mutably, so it overlaps neither.
+    // SAFETY: as above; views were checked against their slices.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            c.data.as_mut_ptr().add(c.offset),
-            c.strides[1] as isize,
-            c.strides[0] as isize,
+            c,
+            strides[1] as isize,
+            strides[0] as isize,
             accumulate,
             a.data.as_ptr().add(a.offset),
             a.strides[1] as isize,

@@ -9,9 +9,13 @@ const LARGEST: usize = 128;
 
 /// Cuts each of `parts` into chunks of about equal length, no chunk across two parts.
 pub fn chunks(parts: &[Range<usize>]) -> Vec<Range<usize>> {
+    chunks_up_to(LARGEST, parts)
+}
+
+fn chunks_up_to(largest: usize, parts: &[Range<usize>]) -> Vec<Range<usize>> {
     let total: usize = parts.iter().map(|p| p.len()).sum();
     let threads = parallel::threads();
-    let count = threads * total.div_ceil(threads * LARGEST).max(1);
+    let count = threads * total.div_ceil(threads * largest).max(1);
     let target = total.div_ceil(count).max(1);
     let mut out = Vec::with_capacity(count + parts.len());
     for part in parts {
@@ -98,7 +102,12 @@ fn zeroed<T: Real>(part: &mut [MaybeUninit<T>]) -> &mut [T] {
 
 /// All rows of a matrix, cut into chunks.
 pub fn all(count: usize) -> Vec<Range<usize>> {
-    chunks(std::slice::from_ref(&(0..count)))
+    all_up_to(LARGEST, count)
+}
+
+/// The same with chunks of up to `largest` rows.
+pub fn all_up_to(largest: usize, count: usize) -> Vec<Range<usize>> {
+    chunks_up_to(largest, std::slice::from_ref(&(0..count)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! the number of tokens times the vocabulary.
 
 use crate::kernels::matmul::multiply;
-use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, parallel, vectorised};
+use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, parallel, rows, vectorised};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use std::any::Any;
@@ -18,8 +18,11 @@ pub const IGNORED: i64 = -100;
 /// Tokens whose logits are held at a time, unless the caller says otherwise.
 pub const BLOCK: usize = 512;
 
-/// Tokens of the vocabulary in a tile.
-const TILE: usize = 1024;
+/// Tokens of the vocabulary in a tile. Not a power of two: columns would fall into the same few sets of the cache.
+const TILE: usize = 1040;
+
+/// Most tokens whose hidden gradients one task makes.
+const ROWS: usize = 256;
 
 /// What becomes of the losses of the tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,11 +140,13 @@ fn blocks<T: Real>(
     let sized = |wanted: bool, n: usize| if wanted { vec![T::zero(); n] } else { Vec::new() };
     let (mut dh, mut dw) = (sized(wanted[0], hidden.len()), sized(wanted[1], weight.len()));
     let mut losses = Vec::with_capacity(counted.len());
+    let vocabulary = weight.len() / width.max(1);
+    let mut tiles = vec![T::zero(); block.min(counted.len()) * vocabulary];
     for tokens in counted.chunks(block) {
         let h: Vec<T> = tokens.iter().flat_map(|t| &hidden[t * width..][..width]).copied().collect();
         let targets: Vec<usize> = tokens.iter().map(|t| labels[*t] as usize).collect();
-        let mut tiles = vec![T::zero(); tokens.len() * weight.len() / width.max(1)];
-        let parts = exponentials(&h, weight, &targets, width, &mut tiles);
+        let tiles = &mut tiles[..tokens.len() * vocabulary];
+        let parts = exponentials(&h, weight, &targets, width, tiles);
         let normalisers: Vec<f64> = (0..tokens.len()).map(|r| log_sum(parts.iter().map(|p| &p[r]))).collect();
         for (r, normaliser) in normalisers.iter().enumerate() {
             let target = parts.iter().find_map(|p| p[r].target).unwrap_or(f64::NEG_INFINITY);
@@ -150,13 +155,14 @@ fn blocks<T: Real>(
         if wanted == [false; 2] {
             continue;
         }
-        let sums = gradients(&h, weight, &targets, width, &mut tiles, &parts, &normalisers, scale, &mut dw, wanted);
+        finish(tiles, &targets, &parts, &normalisers, scale);
+        if wanted[1] {
+            weight_gradient(tiles, &h, width, &mut dw);
+        }
         if wanted[0] {
-            for (r, t) in tokens.iter().enumerate() {
-                let row = &mut dh[t * width..][..width];
-                for part in &sums {
-                    row.iter_mut().zip(&part[r * width..][..width]).for_each(|(d, p)| *d += *p);
-                }
+            let rows = hidden_gradient(tiles, weight, [tokens.len(), width]);
+            for (row, t) in rows.chunks_exact(width).zip(tokens) {
+                dh[t * width..][..width].copy_from_slice(row);
             }
         }
     }
@@ -188,28 +194,12 @@ fn exponentials<T: Real>(h: &[T], weight: &[T], targets: &[usize], width: usize,
     parts
 }
 
-/// Adds to `dw`, and returns each tile's part of the gradient of `h`.
-#[allow(clippy::too_many_arguments, reason = "the state of one block")]
-fn gradients<T: Real>(
-    h: &[T],
-    weight: &[T],
-    targets: &[usize],
-    width: usize,
-    tiles: &mut [T],
-    parts: &[Vec<RowPart>],
-    normalisers: &[f64],
-    scale: f64,
-    dw: &mut [T],
-    wanted: [bool; 2],
-) -> Vec<Vec<T>> {
+/// Exponentials to the gradient of the logits: `scale` times the probability, less one at the label.
+fn finish<T: Real>(tiles: &mut [T], targets: &[usize], parts: &[Vec<RowPart>], normalisers: &[f64], scale: f64) {
     let rows = targets.len();
-    let mut sums: Vec<Vec<T>> = parts.iter().map(|_| Vec::new()).collect();
-    let mut weights = dw.chunks_mut(TILE * width).map(Some).collect::<Vec<_>>();
-    weights.resize_with(parts.len(), || None);
-    let tiles = weight.chunks(TILE * width).zip(tiles.chunks_mut(TILE * rows));
-    let tasks = tiles.zip(parts).zip(weights.into_iter().zip(&mut sums)).enumerate();
-    parallel::for_each(tasks.collect(), |(k, (((w, tile), part), (dw, sum)))| {
-        let n = w.len() / width;
+    let tasks = tiles.chunks_mut(TILE * rows).zip(parts).enumerate();
+    parallel::for_each(tasks.collect(), |(k, (tile, part))| {
+        let n = tile.len() / rows;
         for (r, row) in tile.chunks_exact_mut(n).enumerate() {
             let factor = T::of(scale * (part[r].top - normalisers[r]).exp());
             row.iter_mut().for_each(|p| *p *= factor);
@@ -217,23 +207,30 @@ fn gradients<T: Real>(
                 row[column] -= T::of(scale);
             }
         }
-        let p = View::rows(tile, [rows, n], n, 0);
-        if let Some(dw) = dw {
-            multiply(
-                p.t(),
-                View::rows(h, [rows, width], width, 0),
-                &mut ViewMut::rows(dw, [n, width], width, 0),
-                1.0,
-                true,
-            );
-        }
-        if wanted[0] {
-            *sum = vec![T::zero(); rows * width];
-            let mut sum = ViewMut::rows(sum, [rows, width], width, 0);
-            multiply(p, View::rows(w, [n, width], width, 0), &mut sum, 1.0, false);
-        }
     });
-    sums
+}
+
+/// Adds `p^T h` to `dw`, p the gradient of the logits.
+fn weight_gradient<T: Real>(tiles: &[T], h: &[T], width: usize, dw: &mut [T]) {
+    let rows = h.len() / width;
+    let tasks = tiles.chunks(TILE * rows).zip(dw.chunks_mut(TILE * width));
+    parallel::for_each(tasks.collect(), |(tile, dw)| {
+        let n = tile.len() / rows;
+        let (p, h) = (View::rows(tile, [rows, n], n, 0).t(), View::rows(h, [rows, width], width, 0));
+        multiply(p, h, &mut ViewMut::rows(dw, [n, width], width, 0), 1.0, true);
+    });
+}
+
+/// `p W`, tile by tile.
+fn hidden_gradient<T: Real>(tiles: &[T], weight: &[T], [rows, width]: [usize; 2]) -> Vec<T> {
+    rows::build(width, &rows::all_up_to(ROWS, rows), |chunk, dh| {
+        for (tile, w) in tiles.chunks(TILE * rows).zip(weight.chunks(TILE * width)) {
+            let n = w.len() / width;
+            let p = View::rows(&tile[chunk.start * n..], [chunk.len(), n], n, 0);
+            let mut dh = ViewMut::rows(dh, [chunk.len(), width], width, 0);
+            multiply(p, View::rows(w, [n, width], width, 0), &mut dh, 1.0, true);
+        }
+    })
 }
 
 vectorised! {

@@ -1,8 +1,8 @@
 //! `y = x W^T`, the weight stored as PyTorch does, `[out, in]`; no bias. The product of language models: tall enough to
 //! be split over threads by rows, or a single row, where the time is that of reading the weight.
 
-use crate::kernels::matmul::multiply;
-use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, parallel, rows, vectorised};
+use crate::kernels::matmul::product;
+use crate::kernels::{Array, Operation, Real, View, apply, parallel, rows, vectorised};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use std::ops::Range;
@@ -11,9 +11,6 @@ mod bfloat;
 
 /// Up to this many rows each output is a dot product per row: the weight is read once and not rearranged.
 const FEW_ROWS: usize = 4;
-
-/// Most rows of one product: enough that rearranging the weight for the product costs little beside it.
-const LARGEST: usize = 512;
 
 /// `[rows, in]` times `[out, in]` transposed: `[rows, out]`.
 ///
@@ -36,12 +33,6 @@ pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     })
 }
 
-/// `count` rows cut evenly over the threads, none longer than [`LARGEST`].
-fn row_chunks(count: usize) -> Vec<Range<usize>> {
-    let pieces = count.div_ceil(LARGEST).next_multiple_of(parallel::threads()).clamp(1, count.max(1));
-    (0..pieces).map(|k| count * k / pieces..count * (k + 1) / pieces).collect()
-}
-
 struct Linear;
 
 impl Operation for Linear {
@@ -53,11 +44,7 @@ impl Operation for Linear {
         let y = if count <= FEW_ROWS {
             few_rows(outputs, count, |range, y| dots(x, &w[range.start * ins..range.end * ins], ins, y))
         } else {
-            rows::build(outputs, &row_chunks(count), |chunk, y| {
-                let x = View::rows(&x[chunk.start * ins..], [chunk.len(), ins], ins, 0);
-                let w = View::rows(w, [outputs, ins], ins, 0).t();
-                multiply(x, w, &mut ViewMut::rows(y, [chunk.len(), outputs], outputs, 0), 1.0, false);
-            })
+            product(View::rows(x, [count, ins], ins, 0), View::rows(w, [outputs, ins], ins, 0).t())
         };
         Ok((y, vec![count, outputs]))
     }
@@ -72,23 +59,17 @@ impl Operation for Linear {
         let [x, w] = [inputs[0].data, inputs[1].data];
         let (count, [outputs, ins]) = (inputs[0].rows(), [inputs[1].dims[0], inputs[1].dims[1]]);
         let dx = if wanted[0] { input_gradient(dy, w, [count, outputs, ins]) } else { Vec::new() };
-        let tasks = if wanted[1] { row_chunks(outputs) } else { Vec::new() };
-        let dw = rows::build(ins, &tasks, |range, dw| {
-            let dy = View::rows(dy, [count, range.len()], outputs, range.start).t();
-            let x = View::rows(x, [count, ins], ins, 0);
-            multiply(dy, x, &mut ViewMut::rows(dw, [range.len(), ins], ins, 0), 1.0, false);
-        });
+        let dw = match wanted[1] {
+            true => product(View::rows(dy, [count, outputs], outputs, 0).t(), View::rows(x, [count, ins], ins, 0)),
+            false => Vec::new(),
+        };
         Ok(vec![dx, dw])
     }
 }
 
 /// `dx = dy W`.
 fn input_gradient<T: Real>(dy: &[T], w: &[T], [count, outputs, ins]: [usize; 3]) -> Vec<T> {
-    rows::build(ins, &row_chunks(count), |chunk, dx| {
-        let dy = View::rows(&dy[chunk.start * outputs..], [chunk.len(), outputs], outputs, 0);
-        let w = View::rows(w, [outputs, ins], ins, 0);
-        multiply(dy, w, &mut ViewMut::rows(dx, [chunk.len(), ins], ins, 0), 1.0, false);
-    })
+    product(View::rows(dy, [count, outputs], outputs, 0), View::rows(w, [outputs, ins], ins, 0))
 }
 
 /// Outputs that one task computes when there are few rows.

@@ -2,15 +2,13 @@
 //! sums the gradients of the keys they see apart; those sums are added up in a fixed order, so that the result does not
 //! depend on the number of threads.
 
-use super::forward::{Block, KEYS, gather, hide, reaches, view};
+use super::forward::{Block, KEYS, QUERIES, gather, hide, reaches, view};
 use super::softmax::{LOWEST, reweigh};
 use super::{Heads, Segments};
 use crate::kernels::matmul::multiply;
 use crate::kernels::{Real, View, ViewMut, parallel};
 use std::ops::Range;
 
-/// Rows of a block of queries, heads of a group counted each.
-const QUERIES: usize = 192;
 /// Queries per task, and the most tasks that a segment is cut into: each holds gradients of all keys that it sees.
 const PART: usize = 512;
 const PARTS: usize = 4;

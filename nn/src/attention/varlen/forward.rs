@@ -7,9 +7,9 @@ use crate::kernels::{Real, View, ViewMut, parallel, vectorised};
 use std::ops::Range;
 
 /// Rows of a block of queries, heads of a group counted each.
-const QUERIES: usize = 192;
-/// Keys of a block.
-pub(super) const KEYS: usize = 256;
+pub(super) const QUERIES: usize = 384;
+/// Keys of a block. Not a power of two: rows of scores would all fall into the same few sets of the cache.
+pub(super) const KEYS: usize = 240;
 
 /// Queries of one segment that one task works on, for the heads of one group.
 pub(super) struct Block {
@@ -45,8 +45,11 @@ pub(super) fn forward<T: Real>(q: &[T], k: &[T], v: &[T], segments: &Segments, h
 /// The rows of `x` `[rows, heads * width]` that a block is about: `[rows * group, width]`, times `scale`.
 pub(super) fn gather<T: Real>(x: &[T], block: &Block, heads: Heads, scale: f64) -> Vec<T> {
     let (columns, width, scale) = (heads.queries * heads.width, heads.group() * heads.width, T::of(scale));
-    let row = |row: usize| &x[row * columns + block.group * width..][..width];
-    block.rows.clone().flat_map(row).map(|x| *x * scale).collect()
+    let mut gathered = Vec::with_capacity(block.rows.len() * width);
+    for row in block.rows.clone() {
+        gathered.extend(x[row * columns + block.group * width..][..width].iter().map(|x| *x * scale));
+    }
+    gathered
 }
 
 /// How many of the keys from `first` of the segment on each row of a block may see.

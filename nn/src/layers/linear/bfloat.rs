@@ -1,6 +1,6 @@
 //! The same with a weight stored in bf16: half the memory, and half the bytes to read for each generated token.
 
-use super::{FEW_ROWS, LANES, few_rows, input_gradient, row_chunks};
+use super::{FEW_ROWS, LANES, few_rows, input_gradient};
 use crate::kernels::matmul::multiply;
 use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, rows, vectorised};
 use candle_core::{CpuStorage, Result, Storage, Tensor};
@@ -8,6 +8,9 @@ use half::bf16;
 
 /// Outputs whose weights are widened at a time: 256 rows of a few thousand columns stay in the second-level cache.
 const PIECE: usize = 256;
+
+/// Most rows of one product: enough that rearranging the weight for the product costs little beside it.
+const LARGEST: usize = 512;
 
 pub(super) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     apply(BfloatLinear { weight: weight.contiguous()?.detach() }, &[x])
@@ -40,7 +43,7 @@ impl Operation for BfloatLinear {
                     dots(x, &w[range.start * ins..range.end * ins], ins, y);
                 });
             }
-            rows::build(outputs, &row_chunks(count), |chunk, y| {
+            rows::build(outputs, &rows::all_up_to(LARGEST, count), |chunk, y| {
                 let x = View::rows(&x[chunk.start * ins..], [chunk.len(), ins], ins, 0);
                 let mut wide = vec![T::zero(); PIECE.min(outputs) * ins];
                 for first in (0..outputs).step_by(PIECE) {
