@@ -12,6 +12,7 @@ pub mod heatmap;
 pub mod histogram;
 pub mod parity;
 pub mod png;
+pub mod recall;
 
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::Ranged;

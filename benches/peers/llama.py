@@ -19,7 +19,7 @@ def peer_train(args):
     torch.manual_seed(0)
     shape = json.load(open(args.config))
     model = LlamaForCausalLM._from_config(LlamaConfig(**shape), attn_implementation="sdpa")
-    if args.recompute:
+    if args.peer_recompute:
         model.gradient_checkpointing_enable()
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
@@ -71,9 +71,9 @@ def compare(args, kind):
     own = [sys.executable if not args.peer_python else args.peer_python, os.path.abspath(__file__), "--threads", str(args.threads)]
     if kind == "train":
         flags = ["--config", args.config, "--tokens", str(args.tokens), "--repeats", str(args.repeats)]
-        peer = own + ["--peer", "train"] + flags + (["--recompute"] if args.peer_recompute else [])
+        peer = own + ["--peer", "train"] + flags + (["--peer-recompute"] if args.peer_recompute else [])
         ours = [args.ours, "lm", "bench", args.config, "--tokens", str(args.tokens), "--repeats", str(args.repeats), "--json"]
-        ours += ["--recompute"] if args.recompute else []
+        ours += ["--recompute", args.recompute]
         keys = ["train_tokens_per_s", "peak_rss_mb"]
     else:
         peer = own + ["--peer", "generate", "--model", args.model, "--prompt", args.prompt, "--new", str(args.new), "--repeats", str(args.repeats)]
@@ -99,7 +99,7 @@ parser.add_argument("--peer-python", help="the interpreter that has torch and tr
 parser.add_argument("--ours", default="target/release/tesseral")
 parser.add_argument("--config", default="benches/peers/llama-30m.json")
 parser.add_argument("--tokens", type=int, default=1024)
-parser.add_argument("--recompute", action="store_true", help="ours (or, with --peer, the peer's) with recomputed layers")
+parser.add_argument("--recompute", choices=["none", "feed-forward", "layers"], default="none", help="what ours makes again")
 parser.add_argument("--peer-recompute", action="store_true")
 parser.add_argument("--model", help="a folder with a GGUF file and tokenizer.json: compares generation")
 parser.add_argument("--prompt", default="The history of the city begins with a river. " * 25)

@@ -126,11 +126,11 @@ impl Tokens {
 impl Tokens {
     /// The documents of the file in order, as [`documents`] cuts them; only the one at hand is in memory. After an
     /// error nothing more comes.
-    pub fn documents(&self, end: u32) -> impl Iterator<Item = Result<Vec<u32>>> + '_ {
+    pub fn documents(self, end: u32) -> impl Iterator<Item = Result<Vec<u32>>> {
         self.documents_by(BLOCK, end)
     }
 
-    fn documents_by(&self, block: u64, end: u32) -> impl Iterator<Item = Result<Vec<u32>>> + '_ {
+    fn documents_by(self, block: u64, end: u32) -> impl Iterator<Item = Result<Vec<u32>>> {
         let mut place = 0; // of the first id that is not read yet
         let mut read = Vec::new().into_iter();
         std::iter::from_fn(move || {
@@ -222,7 +222,7 @@ mod tests {
         write_bin(&path, &ids, 4).unwrap();
         for block in 1..7 {
             let tokens = Tokens::bin(&path, 4).unwrap();
-            let read: Vec<_> = tokens.documents_by(block, 0).map(Result::unwrap).collect();
+            let read: Vec<_> = tokens.clone().documents_by(block, 0).map(Result::unwrap).collect();
             assert_eq!(read, [&ids[..4], &ids[4..]], "blocks of {block}");
         }
     }

@@ -1,7 +1,9 @@
 //! Next-token prediction: a batch of packed sequences, its loss, and the gradients, with the layers either kept or made
 //! again during the backward pass.
 
-use crate::model::decoder::{Decoder, Layout};
+pub mod shards;
+
+use crate::model::decoder::{Decoder, Layer, Layout};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor, Var};
 use std::sync::Arc;
@@ -59,11 +61,13 @@ impl Batch {
 
 /// What the backward pass finds of the layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Recompute {
     /// Everything: fastest.
     #[default]
     None,
+    /// All but the feed-forward parts, which are made again: a tenth more work, half of the memory.
+    FeedForward,
     /// The input of each layer; the rest is made again, one layer at a time: a third more work, and memory that hardly
     /// grows with the number of layers.
     Layers,
@@ -107,7 +111,7 @@ pub fn loss_and_gradients(
             let loss = loss(decoder, batch, reduction)?;
             Ok((scalar(&loss)?, Gradients::collect(parameters, &backward(&loss)?)))
         }
-        Recompute::Layers => layer_by_layer(decoder, parameters, batch, reduction),
+        _ => piece_by_piece(decoder, parameters, batch, reduction, recompute),
     }
 }
 
@@ -115,33 +119,63 @@ fn scalar(loss: &Tensor) -> Result<f64> {
     Ok(loss.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
-/// Forward with the inputs of the layers kept, then each layer again, last to first, with the gradient of its output.
-fn layer_by_layer(
+/// What is made again together, or kept.
+#[derive(Clone, Copy)]
+enum Piece<'a> {
+    Layer(&'a Layer),
+    Attention(&'a Layer),
+    FeedForward(&'a Layer),
+}
+
+impl Piece<'_> {
+    fn forward(self, x: &Tensor, layout: &Layout) -> Result<Tensor> {
+        match self {
+            Piece::Layer(layer) => layer.forward(x, layout),
+            Piece::Attention(layer) => layer.attention(x, layout),
+            Piece::FeedForward(layer) => layer.feed_forward(x),
+        }
+    }
+}
+
+/// Forward with the input of each piece kept, then the pieces, last to first, with the gradient of their output: from what
+/// was kept of them, or made again.
+fn piece_by_piece(
     decoder: &Decoder,
     parameters: &Parameters,
     batch: &Batch,
     reduction: Reduction,
+    recompute: Recompute,
 ) -> Result<(f64, Gradients)> {
-    let layout: Layout = decoder.layout(&batch.lengths)?;
+    let layout = decoder.layout(&batch.lengths)?;
+    let pieces = decoder.layers().iter().flat_map(|layer| match recompute {
+        Recompute::FeedForward => vec![Piece::Attention(layer), Piece::FeedForward(layer)],
+        _ => vec![Piece::Layer(layer)],
+    });
     let embedded = decoder.embed(&batch.ids)?;
-    let mut inputs = vec![embedded.detach()];
-    for layer in decoder.layers() {
-        let x = layer.forward(&inputs[inputs.len() - 1], &layout)?.detach();
-        inputs.push(x);
+    let (mut x, mut done) = (embedded.detach(), Vec::new());
+    for piece in pieces {
+        let input = Var::from_tensor(&x)?;
+        let output = piece.forward(&input, &layout)?;
+        x = output.detach();
+        done.push((piece, input, matches!(piece, Piece::Attention(_)).then_some(output)));
     }
     let mut gradients = Gradients::new();
-    let top = Var::from_tensor(&inputs.pop().unwrap_or_else(|| embedded.detach()))?;
+    let top = Var::from_tensor(&x)?;
+    drop(x);
     let hidden = decoder.finish(&top)?;
     let loss = cross_entropy(&hidden, decoder.head(), &batch.targets, reduction, cross_entropy::BLOCK)?;
     let store = backward(&loss)?;
     gradients.accumulate(&Gradients::collect(parameters, &store))?;
     let missing = || Error::config("gradient", "expected one for the input of each layer, found none");
     let mut dx = store.get(&top).ok_or_else(missing)?.clone();
-    for layer in decoder.layers().iter().rev() {
-        let x = Var::from_tensor(&inputs.pop().ok_or_else(missing)?)?;
-        let store = backward_from(&layer.forward(&x, &layout)?, &dx)?;
+    while let Some((piece, input, kept)) = done.pop() {
+        let output = match kept {
+            Some(output) => output,
+            None => piece.forward(&input, &layout)?,
+        };
+        let store = backward_from(&output, &dx)?;
         gradients.accumulate(&Gradients::collect(parameters, &store))?;
-        dx = store.get(&x).ok_or_else(missing)?.clone();
+        dx = store.get(&input).ok_or_else(missing)?.clone();
     }
     gradients.accumulate(&Gradients::collect(parameters, &backward_from(&embedded, &dx)?))?;
     Ok((scalar(&loss)?, gradients))
@@ -181,12 +215,14 @@ mod tests {
             let (parameters, decoder) = tiny(tied, biased);
             let run =
                 |recompute| loss_and_gradients(&decoder, &parameters, &batch(), Reduction::Mean, recompute).unwrap();
-            let ((a, kept), (b, again)) = (run(Recompute::None), run(Recompute::Layers));
-            assert_eq!(a, b);
+            let (a, kept) = run(Recompute::None);
             assert_every_variable_has_gradient(&parameters, &kept).unwrap();
-            for (name, gradient) in kept.iter() {
-                let far = (gradient - again.get(name).unwrap()).unwrap().abs().unwrap().max_all().unwrap();
-                assert!(far.to_scalar::<f64>().unwrap() < 1e-14, "{name}");
+            for (b, again) in [run(Recompute::FeedForward), run(Recompute::Layers)] {
+                assert_eq!(a, b);
+                for (name, gradient) in kept.iter() {
+                    let far = (gradient - again.get(name).unwrap()).unwrap().abs().unwrap().max_all().unwrap();
+                    assert!(far.to_scalar::<f64>().unwrap() < 1e-14, "{name}");
+                }
             }
             let (streams, loss) = (Streams::new(1), || Ok(loss(&decoder, &batch(), Reduction::Sum).unwrap()));
             assert!(worst_directional_error(&parameters, streams, 4, 1e-5, loss).unwrap() < 1e-6);

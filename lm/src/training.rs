@@ -13,10 +13,11 @@ pub use corpus::Corpus;
 pub use run::{Report, train};
 
 use crate::model::decoder::Decoder;
-use crate::objective::{Recompute, loss, loss_and_gradients, losses};
-use candle_core::Tensor;
+use crate::objective::{Batch, Recompute, loss, loss_and_gradients, losses, shards};
+use candle_core::{DType, Tensor};
 use serde_json::json;
 use std::collections::BTreeMap;
+use tesseral_nn::kernels::backward;
 use tesseral_nn::layers::cross_entropy::Reduction;
 use tesseral_nn::optim::Gradients;
 use tesseral_nn::train::{StepContext, Task, Validation};
@@ -35,6 +36,17 @@ pub struct LmTask<'a> {
     pub validation: Vec<(String, &'a dyn Corpus)>,
     /// What the backward pass finds of the layers.
     pub recompute: Recompute,
+    /// Parts that a sequence is split into.
+    pub shards: usize,
+}
+
+impl LmTask<'_> {
+    fn loss_of(&self, batch: &Batch) -> crate::Result<Tensor> {
+        match self.shards {
+            0 | 1 => loss(&self.decoder, batch, Reduction::Mean),
+            shards => shards::loss(&self.decoder, batch, Reduction::Mean, shards),
+        }
+    }
 }
 
 impl Task for LmTask<'_> {
@@ -43,7 +55,7 @@ impl Task for LmTask<'_> {
     }
 
     fn loss(&mut self, sample: usize, _: &StepContext) -> Result<Tensor> {
-        Ok(loss(&self.decoder, &self.corpus.batch(sample)?, Reduction::Mean)?)
+        Ok(self.loss_of(&self.corpus.batch(sample)?)?)
     }
 
     fn loss_and_gradients(
@@ -53,6 +65,11 @@ impl Task for LmTask<'_> {
         parameters: &Parameters,
     ) -> Result<(f64, Gradients)> {
         let batch = self.corpus.batch(sample)?;
+        if self.shards > 1 {
+            let loss = self.loss_of(&batch)?;
+            let gradients = Gradients::collect(parameters, &backward(&loss)?);
+            return Ok((loss.to_dtype(DType::F64)?.to_scalar()?, gradients));
+        }
         Ok(loss_and_gradients(&self.decoder, parameters, &batch, Reduction::Mean, self.recompute)?)
     }
 

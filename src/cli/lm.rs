@@ -1,7 +1,10 @@
-//! `tesseral lm generate | train | bench`: a file a verb.
+//! `tesseral lm pack | train | generate | recall | perplexity | bench`: a file a verb.
 
 mod bench;
 mod generate;
+mod pack;
+mod perplexity;
+mod recall;
 mod train;
 
 use anyhow::Result;
@@ -16,6 +19,12 @@ pub(crate) enum Verb {
     Generate(generate::Generate),
     /// Train or continue to train a model as a configuration says
     Train(train::Train),
+    /// Pack documents into rows to train on, an MDS folder
+    Pack(pack::Pack),
+    /// Recall of facts at a distance, by length and depth
+    Recall(recall::Recall),
+    /// Perplexity of the same tokens with more or less context
+    Perplexity(perplexity::Perplexity),
     /// Speed and memory of a train step of a model's shape
     Bench(bench::Bench),
 }
@@ -28,6 +37,9 @@ impl Verb {
         match self {
             Verb::Generate(verb) => verb.run(common),
             Verb::Train(verb) => verb.run(common),
+            Verb::Pack(verb) => verb.run(common),
+            Verb::Recall(verb) => verb.run(common),
+            Verb::Perplexity(verb) => verb.run(common),
             Verb::Bench(verb) => verb.run(common),
         }?;
         Ok(ExitCode::SUCCESS)

@@ -30,7 +30,7 @@ const STEPS: i32 = 120;
 const SIDE: i32 = 520;
 
 /// The colour of a share from 0 to 1.
-fn colour(share: f64) -> RGBColor {
+pub(super) fn colour(share: f64) -> RGBColor {
     let place = share.clamp(0.0, 1.0) * (SCALE.len() - 1) as f64;
     let (low, part) = ((place as usize).min(SCALE.len() - 2), place.fract());
     let part = if place >= (SCALE.len() - 1) as f64 { 1.0 } else { part };

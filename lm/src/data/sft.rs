@@ -1,25 +1,8 @@
 //! Conversations to documents with a mask, for supervised fine-tuning: only what the assistant says is trained on.
 
-use serde::{Deserialize, Serialize};
-
 use super::packing::Document;
+use crate::model::chat::Message;
 use crate::{Error, Result};
-
-/// One turn.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// `system`, `user`, `assistant`, or what else the chat template knows.
-    pub role: String,
-    /// The text.
-    pub content: String,
-}
-
-/// One line of a file of conversations.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Conversation {
-    /// The turns in order.
-    pub messages: Vec<Message>,
-}
 
 /// What a tokenizer and its chat template give.
 pub struct Format<'a> {
@@ -35,7 +18,7 @@ pub struct Format<'a> {
 ///
 /// Errors: those of the closures; [`Error::Config`] naming the turn where a rendering does not begin with the one
 /// before, or for a conversation in which the assistant says nothing.
-pub fn document(conversation: &Conversation, format: &Format) -> Result<Document> {
+pub fn document(turns: &[Message], format: &Format) -> Result<Document> {
     let (mut ids, mut mask) = (Vec::new(), Vec::new());
     let mut append = |text: &str, value: u8| -> Result<()> {
         ids.extend((format.encode)(text)?);
@@ -48,13 +31,13 @@ pub fn document(conversation: &Conversation, format: &Format) -> Result<Document
         })
     };
     let mut before = String::new();
-    for (k, message) in conversation.messages.iter().enumerate() {
+    for (k, message) in turns.iter().enumerate() {
         if message.role == "assistant" {
-            let opened = (format.render)(&conversation.messages[..k], true)?;
+            let opened = (format.render)(&turns[..k], true)?;
             append(&added(&opened, &before, k)?, 0)?;
             before = opened;
         }
-        let whole = (format.render)(&conversation.messages[..=k], false)?;
+        let whole = (format.render)(&turns[..=k], false)?;
         append(&added(&whole, &before, k)?, u8::from(message.role == "assistant"))?;
         before = whole;
     }
@@ -77,9 +60,8 @@ mod tests {
         Ok(turns.collect::<String>() + if open { "<a>" } else { "" })
     }
 
-    fn conversation(turns: &[(&str, &str)]) -> Conversation {
-        let message = |&(role, content): &(&str, &str)| Message { role: role.into(), content: content.into() };
-        Conversation { messages: turns.iter().map(message).collect() }
+    fn conversation(turns: &[(&str, &str)]) -> Vec<Message> {
+        turns.iter().map(|(role, content)| Message::new(role, content)).collect()
     }
 
     #[test]

@@ -5,12 +5,11 @@ use crate::model::decoder::Decoder;
 use crate::objective::Batch;
 use crate::training::Corpus;
 use crate::{Error, Result};
-use candle_core::{D, DType};
+use candle_core::{D, Tensor};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-use tesseral_nn::layers::cross_entropy::IGNORED;
+use tesseral_nn::layers::cross_entropy::{IGNORED, token_losses};
 use tesseral_nn::rng::Streams;
 
 /// Documents of one length. Ids: keys from 0, values after them, then the mark that begins the questions.
@@ -124,39 +123,75 @@ pub struct Recall {
     pub questions: usize,
 }
 
+impl Recall {
+    /// A line for people.
+    pub fn line(&self) -> String {
+        let depths: Vec<String> = self.by_depth.iter().map(|a| format!("{a:.3}")).collect();
+        format!("{} tokens: recall {:.3} (by depth, first to last: {})", self.length, self.accuracy, depths.join(" "))
+    }
+}
+
 /// Asks all questions of a task; `depths` parts by the place of the fact.
 ///
 /// # Errors
 /// Those of the model.
 pub fn measure(decoder: &Decoder, task: &RecallTask, depths: usize) -> Result<Recall> {
-    let (mut right, mut asked) = (vec![0.0; depths], vec![0.0; depths]);
-    let mut loss = 0.0;
+    let mut score = Score::new(depths);
     for number in 0..task.batches {
         let (batch, questions) = task.with_questions(number)?;
-        let hidden = decoder.hidden(&batch.ids, &decoder.layout(&batch.lengths)?)?.detach();
-        let rows: Arc<[u32]> = questions.iter().map(|(row, _)| *row as u32).collect();
-        let index = candle_core::Tensor::from_slice(&rows, rows.len(), hidden.device())?;
-        let logits = decoder.logits(&hidden.index_select(&index, 0)?)?.to_dtype(DType::F32)?;
-        let best = logits.argmax(D::Minus1)?.to_vec1::<u32>()?;
-        let logits = logits.to_vec2::<f32>()?;
-        for (((row, fact), best), logits) in questions.iter().zip(best).zip(logits) {
-            let answer = batch.ids[row + 1];
-            let depth = fact * depths / task.facts;
-            asked[depth] += 1.0;
-            right[depth] += if best == answer { 1.0 } else { 0.0 };
-            let top = logits.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
-            let sum: f64 = logits.iter().map(|l| f64::from(l - top).exp()).sum();
-            loss += sum.ln() - f64::from(logits[answer as usize] - top);
+        let rows: Vec<u32> = questions.iter().map(|(row, _)| *row as u32).collect();
+        let answers = answers(decoder, &batch, &rows)?;
+        for ((_, fact), (right, loss)) in questions.iter().zip(answers) {
+            score.add(fact * depths / task.facts, right, loss);
         }
     }
-    let total: f64 = asked.iter().sum();
-    Ok(Recall {
-        length: task.length(),
-        accuracy: right.iter().sum::<f64>() / total.max(1.0),
-        by_depth: right.iter().zip(&asked).map(|(r, a)| if *a > 0.0 { r / a } else { f64::NAN }).collect(),
-        loss: loss / total.max(1.0),
-        questions: total as usize,
-    })
+    Ok(score.finish(task.length()))
+}
+
+/// For each of some rows: whether the token after it is the most probable one, and its loss. No gradient, and no more memory
+/// than one layer needs.
+pub(super) fn answers(decoder: &Decoder, batch: &Batch, rows: &[u32]) -> Result<Vec<(bool, f64)>> {
+    let layout = decoder.layout(&batch.lengths)?;
+    let mut x = decoder.embed(&batch.ids)?.detach();
+    for layer in decoder.layers() {
+        x = layer.forward(&x, &layout)?.detach();
+    }
+    let hidden = decoder.finish(&x.index_select(&Tensor::from_slice(rows, rows.len(), x.device())?, 0)?)?;
+    let next: Vec<i64> = rows.iter().map(|row| i64::from(batch.ids[*row as usize + 1])).collect();
+    let best = decoder.logits(&hidden)?.argmax(D::Minus1)?.to_vec1::<u32>()?;
+    let losses = token_losses(&hidden, decoder.head(), &next)?.into_iter().flatten();
+    Ok(best.iter().zip(&next).map(|(best, next)| i64::from(*best) == *next).zip(losses).collect())
+}
+
+/// Answers counted by depth.
+pub(super) struct Score {
+    right: Vec<f64>,
+    asked: Vec<f64>,
+    loss: f64,
+}
+
+impl Score {
+    pub(super) fn new(depths: usize) -> Self {
+        Score { right: vec![0.0; depths], asked: vec![0.0; depths], loss: 0.0 }
+    }
+
+    pub(super) fn add(&mut self, depth: usize, right: bool, loss: f64) {
+        self.asked[depth] += 1.0;
+        self.right[depth] += f64::from(u8::from(right));
+        self.loss += loss;
+    }
+
+    pub(super) fn finish(self, length: usize) -> Recall {
+        let total: f64 = self.asked.iter().sum();
+        let share = |(right, asked): (&f64, &f64)| if *asked > 0.0 { right / asked } else { f64::NAN };
+        Recall {
+            length,
+            accuracy: self.right.iter().sum::<f64>() / total.max(1.0),
+            by_depth: self.right.iter().zip(&self.asked).map(share).collect(),
+            loss: self.loss / total.max(1.0),
+            questions: total as usize,
+        }
+    }
 }
 
 #[cfg(test)]

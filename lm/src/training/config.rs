@@ -24,6 +24,8 @@ pub struct LmConfig {
     /// What the backward pass finds of the layers: `none` (all of it) or `layers` (their inputs; a third more work, little
     /// memory).
     pub recompute: Recompute,
+    /// Parts that a sequence is split into as over so many workers (see [`crate::objective::shards`]); without recompute.
+    pub sequence_shards: usize,
 }
 
 /// Where the model comes from: a folder or GGUF file, an earlier run, or a shape with random weights.
@@ -157,6 +159,7 @@ impl Default for LmConfig {
                 ..TrainConfig::default()
             },
             recompute: Recompute::None,
+            sequence_shards: 1,
         }
     }
 }
@@ -199,6 +202,10 @@ impl LmConfig {
         let found = sources.iter().filter(|s| **s).count();
         if found != 1 {
             problems.push(format!("model: expected one of path, init_from and shape, found {found}"));
+        }
+        if self.sequence_shards == 0 || (self.sequence_shards > 1 && self.recompute != Recompute::None) {
+            let found = format!("{} with recompute {:?}", self.sequence_shards, self.recompute);
+            problems.push(format!("sequence_shards: expected 1 or, without recompute, more; found {found}"));
         }
         let data = &self.data;
         let sources = [data.text.is_some(), data.rows.is_some(), !data.recall.is_empty()];

@@ -65,13 +65,7 @@ impl Report {
             self.model.display()
         );
         for (name, recall) in &self.recall {
-            let depths: Vec<String> = recall.by_depth.iter().map(|a| format!("{a:.3}")).collect();
-            text += &format!(
-                "recall {name}, {} tokens: {:.3} (by depth, first to last: {})\n",
-                recall.length,
-                recall.accuracy,
-                depths.join(" ")
-            );
+            text += &format!("{name}: {}\n", recall.line());
         }
         text
     }
@@ -132,7 +126,8 @@ pub fn train(
     files::write_atomic(&run.join("config.toml"), config_text.as_bytes())?;
     let began = SystemTime::now();
     write_run(run, config, began, None)?;
-    let mut task = LmTask { decoder: decoder.clone(), corpus: &corpus, validation, recompute: config.recompute };
+    let (recompute, shards) = (config.recompute, config.sequence_shards);
+    let mut task = LmTask { decoder: decoder.clone(), corpus: &corpus, validation, recompute, shards };
     let summary = trainer.run(&mut task, observer, stop)?;
 
     let mut recall = BTreeMap::new();

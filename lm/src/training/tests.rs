@@ -133,7 +133,7 @@ fn a_step_is_the_mean_over_tokens_however_they_fall_into_rows() {
         let shape = serde_json::to_string(&config(&[]).model.shape).unwrap();
         let shape = crate::model::llama::LlamaConfig::parse(&shape, Path::new("shape")).unwrap();
         let decoder = Decoder::declare(&parameters.root(), &shape, 0.3).unwrap();
-        let mut task = LmTask { decoder, corpus, validation: Vec::new(), recompute: Recompute::None };
+        let mut task = LmTask { decoder, corpus, validation: Vec::new(), recompute: Recompute::None, shards: 1 };
         let context = StepContext { step: 1, micro_batch: 0, epoch: 0, streams: tesseral_nn::rng::Streams::new(1) };
         let (mut sum, mut weights) = (Gradients::new(), 0.0);
         for sample in 0..corpus.len() {

@@ -3,34 +3,29 @@
 
 use super::config::{RowsConfig, TextConfig};
 use super::corpus::Corpus;
+use crate::Result;
 use crate::data::collate::Collator;
+use crate::data::documents::{Content, Reader};
 use crate::data::mixing::{Mixture, Pick, Source};
-use crate::data::packing::{Document, Method, Packer, Packing};
+use crate::data::packing::{Method, Packer, Packing};
 use crate::data::rows::mds::MdsRows;
 use crate::data::rows::{Row, RowSource};
 use crate::model::tokenizer::Tokenizer;
 use crate::objective::Batch;
-use crate::{Error, Result};
 use std::path::Path;
-use tesseral_datasets::jsonl::Lines;
 use tesseral_nn::rng::Streams;
 
 /// Rows of `config.row` tokens from the documents of its files, each closed by the end of text `end`.
 pub(super) fn batches(config: &TextConfig, tokenizer: Option<&Tokenizer>, end: Option<u32>) -> Result<Vec<Batch>> {
-    let tokenizer =
-        tokenizer.ok_or_else(|| Error::config("data.text", "expected a model with a tokenizer, found none"))?;
+    let content = Content::Text(config.field.clone());
+    let reader = Reader { content: &content, tokenizer, template: None, end };
     let method = Method::Single { min_length: config.min_document, intact: false, overlap: 0, continuation: None };
     let mut packer = Packer::new(Packing { eos: end, method, ..Packing::new(config.row) })?;
     let wanted = config.rows.map_or(usize::MAX, |rows| rows.saturating_add(config.skip));
     let mut rows: Vec<Row> = Vec::new();
     'files: for path in &config.paths {
-        for line in Lines::<serde_json::Map<String, serde_json::Value>>::open(path)? {
-            let document = line?;
-            let Some(text) = document.get(&config.field).and_then(|v| v.as_str()) else {
-                let what = format!("{}: expected a text in every document, found none in one", config.field);
-                return Err(Error::format(path, what));
-            };
-            rows.extend(packer.push(Document::from(tokenizer.encode(text, true)?))?);
+        for document in reader.open(path)? {
+            rows.extend(packer.push(document?)?);
             if rows.len() >= wanted {
                 break 'files;
             }

@@ -1,13 +1,20 @@
 //! `tesseral lm bench`.
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use tesseral::lm::benchmark::train_step;
 use tesseral::lm::model::llama::LlamaConfig;
 use tesseral::lm::objective::Recompute;
 
 use crate::cli::Common;
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Again {
+    None,
+    FeedForward,
+    Layers,
+}
 
 #[derive(Args)]
 pub(crate) struct Bench {
@@ -19,15 +26,19 @@ pub(crate) struct Bench {
     /// Measured steps
     #[arg(long, default_value_t = 5)]
     repeats: usize,
-    /// Keep only the inputs of layers and make the rest again
-    #[arg(long)]
-    recompute: bool,
+    /// What the backward pass makes again
+    #[arg(long, value_enum, default_value_t = Again::None)]
+    recompute: Again,
 }
 
 impl Bench {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
         let config = LlamaConfig::read(&self.config)?;
-        let recompute = if self.recompute { Recompute::Layers } else { Recompute::None };
+        let recompute = match self.recompute {
+            Again::None => Recompute::None,
+            Again::FeedForward => Recompute::FeedForward,
+            Again::Layers => Recompute::Layers,
+        };
         let found = train_step(&config, self.tokens, self.repeats, recompute)?;
         common.print(&found, || serde_json::to_string_pretty(&found).unwrap_or_default())
     }

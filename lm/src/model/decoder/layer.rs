@@ -78,27 +78,37 @@ impl Layer {
     /// # Errors
     /// Another number of tokens than the layout has.
     pub fn forward(&self, x: &Tensor, layout: &Layout) -> Result<Tensor> {
+        self.feed_forward(&self.attention(x, layout)?)
+    }
+
+    /// The first half: attention, added to its input.
+    pub(crate) fn attention(&self, x: &Tensor, layout: &Layout) -> Result<Tensor> {
         let [q, k, v] = self.queries_keys_values(x, layout)?;
-        let seen = attention(&q, &k, &v, &layout.segments, layout.heads)?;
-        self.feed_forward(&add(x, &self.output.forward(&seen)?)?)
+        self.attended(x, &attention(&q, &k, &v, &layout.segments, layout.heads)?)
     }
 
     /// The same for tokens that follow those in the cache.
     pub(super) fn forward_cached(&self, x: &Tensor, layout: &Layout, cache: &mut LayerCache) -> Result<Tensor> {
         let [q, k, v] = self.queries_keys_values(x, layout)?;
         let seen = cache.attend(&q, &k, &v, layout)?;
-        self.feed_forward(&add(x, &self.output.forward(&seen)?)?)
+        self.feed_forward(&self.attended(x, &seen)?)
     }
 
     /// Queries, keys (both turned to their positions) and values of the normed input.
-    fn queries_keys_values(&self, x: &Tensor, layout: &Layout) -> Result<[Tensor; 3]> {
+    pub(crate) fn queries_keys_values(&self, x: &Tensor, layout: &Layout) -> Result<[Tensor; 3]> {
         let n = rms_norm(x, &self.attention_norm, self.epsilon)?;
         let q = rotate(&self.query.forward(&n)?, &layout.rotations)?;
         let k = rotate(&self.key.forward(&n)?, &layout.rotations)?;
         Ok([q, k, self.value.forward(&n)?])
     }
 
-    fn feed_forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// What attention gave, through the output matrix and added to its input.
+    pub(crate) fn attended(&self, x: &Tensor, seen: &Tensor) -> Result<Tensor> {
+        Ok(add(x, &self.output.forward(seen)?)?)
+    }
+
+    /// The second half: the feed-forward part, added to its input.
+    pub(crate) fn feed_forward(&self, x: &Tensor) -> Result<Tensor> {
         let n = rms_norm(x, &self.mlp_norm, self.epsilon)?;
         let gated = swiglu(&self.gate.forward(&n)?, &self.up.forward(&n)?)?;
         Ok(add(x, &self.down.forward(&gated)?)?)
