@@ -28,6 +28,9 @@ pub struct RecallTask {
     pub documents: usize,
     /// Batches.
     pub batches: usize,
+    /// Whether a question may come again. Without, the values still to be told can be guessed at by elimination, and a model
+    /// that learns that first learns the recall late or never.
+    pub repeats: bool,
     /// Whether a document sees those packed before it: what happens without document masks.
     pub unmasked: bool,
     /// Of the random streams.
@@ -36,7 +39,17 @@ pub struct RecallTask {
 
 impl Default for RecallTask {
     fn default() -> Self {
-        RecallTask { keys: 64, values: 64, facts: 8, questions: 8, documents: 8, batches: 64, unmasked: false, seed: 0 }
+        RecallTask {
+            keys: 64,
+            values: 64,
+            facts: 8,
+            questions: 8,
+            documents: 8,
+            batches: 64,
+            repeats: false,
+            unmasked: false,
+            seed: 0,
+        }
     }
 }
 
@@ -54,7 +67,8 @@ impl RecallTask {
     /// # Errors
     /// [`Error::Config`] for more facts than keys, more questions than facts, or an empty task.
     pub fn validate(&self) -> Result<()> {
-        let fits = self.questions >= 1 && self.questions <= self.facts && self.facts <= self.keys;
+        let enough = self.repeats || self.questions <= self.facts;
+        let fits = self.questions >= 1 && self.facts >= 1 && enough && self.facts <= self.keys;
         if !fits || self.values == 0 || self.documents == 0 {
             let what = format!(
                 "expected 1 <= questions <= facts <= keys, values and documents, found {} questions, {} facts, {} keys",
@@ -72,9 +86,13 @@ impl RecallTask {
         keys.shuffle(&mut stream);
         let value = |_| (self.keys + stream.random_range(0..self.values)) as u32;
         let values: Vec<u32> = (0..self.facts).map(value).collect();
-        let mut asked: Vec<usize> = (0..self.facts).collect();
-        asked.shuffle(&mut stream);
-        asked.truncate(self.questions);
+        let asked: Vec<usize> = if self.repeats {
+            (0..self.questions).map(|_| stream.random_range(0..self.facts)).collect()
+        } else {
+            let mut all: Vec<usize> = (0..self.facts).collect();
+            all.shuffle(&mut stream);
+            all.into_iter().take(self.questions).collect()
+        };
         let fact = |k: usize| [keys[k], values[k]];
         let mut ids: Vec<u32> = (0..self.facts).flat_map(fact).collect();
         ids.push((self.keys + self.values) as u32);
@@ -213,6 +231,11 @@ mod tests {
         assert_eq!(task.batch(5).unwrap(), batch);
         assert_ne!(task.batch(6).unwrap(), batch);
         assert_eq!(RecallTask { unmasked: true, ..task.clone() }.batch(5).unwrap().lengths, [3 * task.length()]);
-        assert!(RecallTask { facts: 65, ..task }.validate().is_err());
+        assert!(RecallTask { facts: 65, ..task.clone() }.validate().is_err());
+        let more = RecallTask { facts: 2, questions: 9, ..task };
+        assert!(more.validate().is_err());
+        let again = RecallTask { repeats: true, ..more };
+        again.validate().unwrap();
+        assert_eq!(again.with_questions(0).unwrap().1.len(), 27);
     }
 }

@@ -15,6 +15,13 @@ pub trait Real: WithDType + Neg<Output = Self> + std::iter::Sum {
     fn of(x: f64) -> Self;
     /// The one of two copies of the same numbers that has this type.
     fn pick<'a>(single: &'a [f32], double: &'a [f64]) -> &'a [Self];
+    /// e^x, or zero where that is below 1e-20: a weight of no consequence, whose products would be subnormal numbers, which
+    /// cost a hundred times as much.
+    #[inline(always)]
+    fn weight(self) -> Self {
+        // Written so that NaN passes through.
+        if self < Self::of(-46.0) { Self::zero() } else { self.exp() }
+    }
     /// 1 / (1 + e^-x).
     #[inline(always)]
     fn sigmoid(self) -> Self {

@@ -250,13 +250,13 @@ vectorised! {
             let mut chunks = row.chunks_exact_mut(LANES);
             for chunk in &mut chunks {
                 for k in 0..LANES {
-                    chunk[k] = (chunk[k] - *top).exp();
+                    chunk[k] = (chunk[k] - *top).weight();
                     parts[k] += chunk[k];
                 }
             }
             let mut total = T::zero();
             for x in chunks.into_remainder() {
-                *x = (*x - *top).exp();
+                *x = (*x - *top).weight();
                 total += *x;
             }
             *sum = total + parts.iter().copied().sum::<T>();

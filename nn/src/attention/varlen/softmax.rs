@@ -28,13 +28,13 @@ vectorised! {
             let mut chunks = seen.chunks_exact_mut(LANES);
             for chunk in &mut chunks {
                 for k in 0..LANES {
-                    chunk[k] = (chunk[k] - new).exp();
+                    chunk[k] = (chunk[k] - new).weight();
                     parts[k] += chunk[k];
                 }
             }
             let mut total = T::zero();
             for x in chunks.into_remainder() {
-                *x = (*x - new).exp();
+                *x = (*x - new).weight();
                 total += *x;
             }
             sum[r] = sum[r] * shrink[r] + total + parts.iter().copied().sum::<T>();
@@ -51,7 +51,7 @@ vectorised! {
             d[seen..].fill(T::zero());
             let (log_sum, mean) = (log_sums[r], means[r]);
             for (p, d) in p[..seen].iter_mut().zip(&mut d[..seen]) {
-                *p = (*p - log_sum).exp();
+                *p = (*p - log_sum).weight();
                 *d = *p * (*d - mean);
             }
         }
