@@ -142,11 +142,11 @@ impl Packer {
 
     /// Adds a document; returns the rows that it completes. An empty document is passed over.
     ///
-    /// Errors: [`Error::Config`] naming the document by its number from 0 when its mask is not of its length, when some
+    /// Errors: [`Error::Config`] naming the document by its number from 1 when its mask is not of its length, when some
     /// documents have a mask and some have none, or when it is longer than a row and that is refused. The packer is
     /// unchanged then.
     pub fn push(&mut self, document: Document) -> Result<Vec<Row>> {
-        let name = || format!("document {}", self.documents);
+        let name = || format!("document {}", self.documents + 1);
         if let Some(mask) = document.mask.as_ref().filter(|mask| mask.len() != document.ids.len()) {
             let what = format!("expected a mask of {} values, found {}", document.ids.len(), mask.len());
             return Err(Error::config(name(), what));
@@ -282,7 +282,7 @@ mod tests {
         let mut packer = Packer::new(Packing { refuse_longer: true, ..Packing::new(4) }).unwrap();
         packer.push(vec![1].into()).unwrap();
         let error = packer.push(vec![1; 5].into()).unwrap_err().to_string();
-        assert_eq!(error, "document 1: expected at most 4 tokens, the length of a row, found 5");
+        assert_eq!(error, "document 2: expected at most 4 tokens, the length of a row, found 5");
         assert!(packer.push(Document { ids: vec![1], mask: Some(vec![1]) }).is_err());
         assert!(packer.push(Document { ids: vec![1], mask: Some(vec![]) }).is_err());
     }

@@ -1,9 +1,9 @@
 //! Files of documents to a folder of packed rows, once, for many runs.
 
-use super::documents::Reader;
+use super::documents::{Documents, Reader};
 use super::packing::{Document, Packer, Packing};
 use super::rows::{Row, mds};
-use crate::Result;
+use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -39,19 +39,19 @@ pub fn prepare(
     options: Options,
 ) -> Result<Prepared> {
     let mut counts = Prepared { folder: folder.into(), ..Prepared::default() };
-    let mut source = Source { documents: Box::new(std::iter::empty()), files: paths.iter(), reader };
+    let mut source = Source { documents: Box::new(std::iter::empty()), paths, opened: 0, reader };
     let mut packer = Packer::new(packing.clone())?;
     let (mut ready, mut ended) = (VecDeque::<Row>::new(), false);
     let first = source.next().transpose()?;
-    let masked = first.as_ref().is_some_and(|document| document.mask.is_some());
+    let masked = first.as_ref().is_some_and(|(_, document)| document.mask.is_some());
     let mut documents = first.map(Ok).into_iter().chain(source);
     let mut next = || -> Result<Option<Row>> {
         while ready.is_empty() && !ended {
             match documents.next().transpose()? {
-                Some(document) => {
+                Some((path, document)) => {
                     counts.documents += 1;
                     counts.tokens_read += document.ids.len() as u64;
-                    ready.extend(packer.push(document)?);
+                    ready.extend(packer.push(document).map_err(|e| Error::format(path, e.to_string()))?);
                 }
                 None => {
                     ready.extend(packer.finish());
@@ -72,22 +72,26 @@ pub fn prepare(
     Ok(counts)
 }
 
-/// All documents of some files.
-struct Source<'a, 'f> {
-    documents: super::documents::Documents<'a>,
-    files: std::slice::Iter<'f, PathBuf>,
+/// All documents of some files, each with its file.
+struct Source<'a, 'p> {
+    documents: Documents<'a>,
+    paths: &'p [PathBuf],
+    opened: usize,
     reader: Reader<'a>,
 }
 
-impl Iterator for Source<'_, '_> {
-    type Item = Result<Document>;
+impl<'p> Iterator for Source<'_, 'p> {
+    type Item = Result<(&'p Path, Document)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(document) = self.documents.next() {
-                return Some(document);
+                let path = &self.paths[self.opened - 1];
+                return Some(document.map(|document| (path.as_path(), document)));
             }
-            match self.reader.open(self.files.next()?) {
+            let path = self.paths.get(self.opened)?;
+            self.opened += 1;
+            match self.reader.open(path) {
                 Ok(documents) => self.documents = documents,
                 Err(error) => return Some(Err(error)),
             }

@@ -196,6 +196,9 @@ impl LlamaConfig {
         require(epsilon.is_finite() && epsilon > 0.0, "rms_norm_eps", "a positive number", epsilon.to_string());
         require(self.hidden_act == "silu", "hidden_act", "\"silu\"", format!("{:?}", self.hidden_act));
         require(self.model_type == "llama", "model_type", "\"llama\"", format!("{:?}", self.model_type));
+        let named = self.other.get("architectures").and_then(|a| a.as_array()).filter(|a| !a.is_empty());
+        let known = named.is_none_or(|names| names.iter().any(|name| name == "LlamaForCausalLM"));
+        require(known, "architectures", "\"LlamaForCausalLM\"", format!("{:?}", self.other.get("architectures")));
         let scaling = self.rope_scaling.as_ref().map_or(String::new(), ToString::to_string);
         require(self.rope_scaling.is_none(), "rope_scaling", "null (stretched positions are not supported)", scaling);
         problems

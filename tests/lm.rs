@@ -1,0 +1,242 @@
+//! Language models through the command: rows from documents, training, text, and what bad input says.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+use assert_cmd::Command;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+fn tesseral() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tesseral"));
+    command.args(["lm", "-q"]);
+    command
+}
+
+/// Standard output as JSON of a command that must succeed.
+fn succeed(command: &mut Command) -> Value {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Runs a command that must fail with `code`; its message.
+fn fail(command: &mut Command, code: i32) -> String {
+    let output = command.output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    assert!(message.contains("error: ") && !message.contains("panicked"), "{message}");
+    message
+}
+
+/// A tokenizer of bytes (as GPT-2 writes them) and an end of text, 256.
+fn tokenizer(more: usize) -> Value {
+    let printable = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
+    let mut unprintable = 0;
+    let mut vocabulary = serde_json::Map::new();
+    for byte in 0..256_u32 {
+        let code = if printable(byte) { byte } else { 256 + unprintable };
+        unprintable += u32::from(!printable(byte));
+        vocabulary.insert(char::from_u32(code).unwrap().to_string(), byte.into());
+    }
+    for extra in 0..more {
+        vocabulary.insert(format!("extra{extra}"), (257 + extra).into());
+    }
+    let level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
+        "added_tokens": [{"id": 256, "content": "<end>", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true}],
+        "pre_tokenizer": level.clone(), "decoder": level,
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary, "merges": []}
+    })
+}
+
+const TEMPLATE: &str = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}\
+    {% if add_generation_prompt %}<assistant>{% endif %}";
+
+/// A folder with a model of random weights and a tokenizer (`model`), and documents (`text.jsonl`, `chat.jsonl`).
+fn workplace() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let config = "[model.shape]\nhidden_size = 16\nintermediate_size = 24\nnum_hidden_layers = 2\nnum_attention_heads = 2\n\
+        vocab_size = 257\nrope_theta = 100.0\nmax_position_embeddings = 64\neos_token_id = 256\n\
+        [[data.recall]]\nbatches = 1\n[train]\nsteps = 1\n";
+    fs::write(at("random.toml"), config).unwrap();
+    succeed(tesseral().args(["train", "--json", "--out"]).arg(at("random")).arg(at("random.toml")));
+    fs::rename(at("random/model"), at("model")).unwrap();
+    fs::write(at("model/tokenizer.json"), tokenizer(0).to_string()).unwrap();
+    fs::write(at("model/chat_template.jinja"), TEMPLATE).unwrap();
+    let text = |k: usize| json!({"text": format!("Document {k} is about the number {}. ", k * k).repeat(3)});
+    write_lines(&at("text.jsonl"), (0..40).map(text));
+    let turns = |k: usize| {
+        json!({"messages": [{"role": "user", "content": format!("What is {k}?")},
+            {"role": "assistant", "content": format!("A number, {k}.")}]})
+    };
+    write_lines(&at("chat.jsonl"), (0..40).map(turns));
+    folder
+}
+
+fn write_lines(file: &Path, lines: impl Iterator<Item = Value>) {
+    fs::write(file, lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+}
+
+fn pack(folder: &Path, from: &str, rows: &str, more: &[&str]) -> Command {
+    let mut command = tesseral();
+    command.args(["pack", "--json", "--row", "64", "--tokenizer"]).arg(folder.join("model"));
+    command.arg("--out").arg(folder.join(rows)).arg(folder.join(from)).args(more);
+    command
+}
+
+/// Trains the model of the workplace on the rows in `rows`.
+fn train(folder: &Path, run: &str, more: &[&str]) -> Command {
+    let config = "[model]\npath = \"model\"\n[data.rows]\nfolder = \".\"\nsources = [\"rows\"]\n[train]\nsteps = 6\nbatch = 2\n\
+        checkpoint_every = 3\nvalidate_every = 3\n[train.optimizer]\nlearning_rate = 1e-2\n[train.schedule]\nkind = \"constant\"\n\
+        [data.validation_text]\npaths = [\"text.jsonl\"]\nrow = 64\nrows = 4\n";
+    fs::write(folder.join("train.toml"), config).unwrap();
+    let mut command = tesseral();
+    command.args(["train", "--json", "--out"]).arg(folder.join(run)).arg(folder.join("train.toml")).args(more);
+    command
+}
+
+fn weights(folder: &Path, run: &str) -> Vec<u8> {
+    fs::read(folder.join(run).join("model/model.safetensors")).unwrap()
+}
+
+#[test]
+fn documents_become_rows_a_model_and_text() {
+    let place = workplace();
+    let folder = place.path();
+    let packed = succeed(&mut pack(folder, "text.jsonl", "rows", &["--eos", "<end>", "--zstd"]));
+    assert_eq!(packed["documents"], 40);
+    assert_eq!(packed["tokens_packed"], 64 * packed["rows"].as_u64().unwrap());
+
+    let report = succeed(&mut train(folder, "whole", &[]));
+    assert_eq!(report["steps"], 6);
+    let losses: Vec<f64> = fs::read_to_string(folder.join("whole/metrics.jsonl"))
+        .unwrap()
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["validation"].as_f64())
+        .collect();
+    assert!(losses.len() >= 2 && losses[losses.len() - 1] < losses[0], "{losses:?}");
+
+    // Stopped half-way and continued: the same bytes. Two shards of each sequence, or layers made again: nearly the same.
+    succeed(&mut train(folder, "halves", &["--set", "train.steps=3"]));
+    succeed(&mut train(folder, "halves", &["--resume"]));
+    assert_eq!(weights(folder, "whole"), weights(folder, "halves"));
+    for (run, set) in [("shards", "sequence_shards=2"), ("again", "recompute=feed-forward")] {
+        let other = succeed(&mut train(folder, run, &["--set", set]));
+        let [a, b] = [&report, &other].map(|r| r["best_validation"].as_f64().unwrap());
+        assert!((a - b).abs() < 1e-4, "{run}: {a} {b}");
+    }
+
+    let model = folder.join("whole/model");
+    let generate = |more: &[&str]| {
+        let mut command = tesseral();
+        command.args(["generate", "--json", "--prompt", "Document 7", "--max-tokens", "5", "--model"]).arg(&model);
+        succeed(command.args(more))
+    };
+    let text = generate(&[]);
+    assert_eq!(text["tokens"].as_array().unwrap().len(), 5);
+    assert_eq!(text["tokens"], generate(&[])["tokens"]);
+    assert!(generate(&["--chat"])["prompt_tokens"].as_u64() > text["prompt_tokens"].as_u64());
+
+    let lengths = ["--lengths", "20,80", "--window", "10"];
+    let found = succeed(
+        tesseral().args(["perplexity", "--json", "--model"]).arg(&model).args(lengths).arg(folder.join("text.jsonl")),
+    );
+    assert!(found["perplexity"][1]["perplexity"].as_f64().unwrap() > 1.0);
+    let out = folder.join("recall");
+    let asked = ["--lengths", "150,400", "--questions", "2", "--texts", "1", "--json", "--out"];
+    let found = succeed(tesseral().arg("recall").arg("--model").arg(&model).args(asked).arg(&out));
+    assert_eq!(found["recall"][1]["questions"], 2);
+    assert!(fs::read_to_string(out.join("recall.svg")).unwrap().contains("400"));
+}
+
+#[test]
+fn conversations_are_packed_with_masks_and_trained_on() {
+    let place = workplace();
+    let folder = place.path();
+    let packed = succeed(&mut pack(folder, "chat.jsonl", "rows", &["--chat", "--by", "best-fit"]));
+    let [read, packed_tokens, trained] =
+        ["tokens_read", "tokens_packed", "tokens_trained"].map(|key| packed[key].as_u64().unwrap());
+    assert_eq!(read, packed_tokens);
+    // "A number, k.<end>" of "<user>What is k?<end><assistant>A number, k.<end>".
+    assert_eq!(trained, (0..40_usize).map(|k| 12 + k.to_string().len() as u64).sum::<u64>());
+    let report = succeed(&mut train(folder, "tuned", &["--set", "data.rows.instruct_masks=true"]));
+    assert!(report["last_loss"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn bad_documents_write_nothing() {
+    let place = workplace();
+    let folder = place.path();
+    fs::write(folder.join("empty.jsonl"), "").unwrap();
+    fs::write(folder.join("binary.jsonl"), [0xff_u8, 0xfe, 0, 1, 2]).unwrap();
+    fs::write(folder.join("other.jsonl"), "{\"text\": \"a\"}\n{\"body\": \"b\"}\n").unwrap();
+    for (file, more, parts) in [
+        ("missing.jsonl", &[][..], &["missing.jsonl"][..]),
+        ("empty.jsonl", &[], &["empty.jsonl"]),
+        ("binary.jsonl", &[], &["binary.jsonl"]),
+        ("other.jsonl", &[], &["other.jsonl", "document 2", "text: expected a text"]),
+        ("chat.jsonl", &["--chat", "turns"], &["chat.jsonl", "document 1", "turns: expected a list of turns"]),
+        ("text.jsonl", &["--refuse-longer"], &["text.jsonl", "document 1", "expected at most 64 tokens"]),
+    ] {
+        let message = fail(&mut pack(folder, file, "none", more), 1);
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        assert!(!folder.join("none").exists(), "{file}");
+    }
+    for (more, part) in
+        [(&["--by", "lengths"][..], "packing.lengths"), (&["--eos", "<eos>"], "--eos: expected a token")]
+    {
+        assert!(fail(&mut pack(folder, "text.jsonl", "none", more), 2).contains(part));
+    }
+}
+
+#[test]
+fn bad_models_and_rows_write_nothing() {
+    let place = workplace();
+    let folder = place.path();
+    succeed(&mut pack(folder, "text.jsonl", "rows", &["--eos", "<end>"]));
+    let config = fs::read_to_string(folder.join("model/config.json")).unwrap();
+    let parsed: Value = serde_json::from_str(&config).unwrap();
+    let changed = |key: &str, value: Value| {
+        let mut config = parsed.clone();
+        config[key] = value;
+        config.to_string()
+    };
+    let file = |name: &str| folder.join("model").join(name);
+    let tensors = fs::read(file("model.safetensors")).unwrap();
+    let mut broken = tensors.clone();
+    let end = broken.len();
+    broken[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let breaks: [(PathBuf, Vec<u8>, &[&str]); 6] = [
+        (
+            file("config.json"),
+            changed("hidden_size", json!(32)).into(),
+            &["model: ", "lm_head.weight", "expected shape [257, 32], found [257, 16]"],
+        ),
+        (
+            file("config.json"),
+            changed("architectures", json!(["GPT2LMHeadModel"])).into(),
+            &["config.json", "GPT2LMHeadModel"],
+        ),
+        (file("model.safetensors"), broken, &["model.safetensors", "NaN"]),
+        (file("model.safetensors"), tensors[..tensors.len() / 2].to_vec(), &["model.safetensors"]),
+        (file("tokenizer.json"), tokenizer(9).to_string().into(), &["tokenizer.json", "vocabulary", "257", "266"]),
+        (folder.join("rows/shard.00000.mds"), Vec::new(), &["shard.00000.mds"]),
+    ];
+    for (path, bytes, parts) in breaks {
+        let good = fs::read(&path).unwrap();
+        fs::write(&path, bytes).unwrap();
+        let message = fail(&mut train(folder, "none", &[]), 1);
+        assert!(parts.iter().all(|part| message.contains(part)), "{}: {message}", path.display());
+        assert!(!folder.join("none").exists(), "{}", path.display());
+        fs::write(&path, good).unwrap();
+    }
+    fs::remove_file(folder.join("rows/shard.00000.mds")).unwrap();
+    assert!(fail(&mut train(folder, "none", &[]), 1).contains("shard.00000.mds"));
+    assert!(fail(&mut train(folder, "none", &["--set", "trian.steps=1"]), 2).contains("trian"));
+    assert!(!folder.join("none").exists());
+}
