@@ -79,7 +79,7 @@ mod tests {
         assert!((found[1].loss - by_hand).abs() < 1e-12 && (found[1].perplexity - by_hand.exp()).abs() < 1e-9);
         let short = losses(&decoder, &Batch::whole(&document[12..16]).unwrap()).unwrap();
         assert!((found[0].loss - short[..3].iter().flatten().sum::<f64>() / 3.0).abs() < 1e-12);
-        assert!(by_length(&decoder, &[document.clone()], &[3], 3).is_err());
+        assert!(by_length(&decoder, std::slice::from_ref(&document), &[3], 3).is_err());
         assert!(by_length(&decoder, &[document], &[21], 3).unwrap_err().to_string().contains("found 20 at most"));
     }
 }
