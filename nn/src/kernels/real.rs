@@ -144,4 +144,11 @@ mod tests {
         assert!(Real::exp(f32::NAN).is_nan());
         assert!(Real::exp(-1e9f32) < 1e-37);
     }
+
+    #[test]
+    fn a_weight_is_an_exponential_or_nothing() {
+        assert_eq!(Real::weight(-45.0_f32), Real::exp(-45.0_f32));
+        assert_eq!((Real::weight(-47.0_f32), Real::weight(-1e30_f32)), (0.0, 0.0));
+        assert!(Real::weight(f32::NAN).is_nan());
+    }
 }
