@@ -1,7 +1,7 @@
 //! What ProLong's recipe does to a tiny model, with its controls, over three seeds: recall by length and depth.
 //!
 //! `cargo run --release --example prolong_evidence -- OUT` writes `prolong-recall.csv` and `prolong-recall.svg` into OUT, and
-//! the runs into OUT/runs. About ten minutes on two cores.
+//! the runs into OUT/runs. Six minutes on one thread (RAYON_NUM_THREADS=1; the model is too small for more).
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -13,6 +13,7 @@ use tesseral::lm::model::decoder::Decoder;
 use tesseral::lm::model::weights::{Storage, Weights};
 use tesseral::lm::training::{LmConfig, train};
 use tesseral::nn::train::Silent;
+use tesseral::nn::train::files::write_atomic;
 use tesseral::plot;
 
 const SHORT: &str = "configs/prolong-tiny-short.toml";
@@ -79,7 +80,7 @@ fn run(out: &Path) -> Result<(), Box<dyn Error>> {
             writeln!(csv, "{:?},{},{length},{accuracy:.4},{loss:.4},{}", &name[2..], seed + 1, depths.join(","))?;
         }
     }
-    std::fs::write(out.join("prolong-recall.csv"), csv)?;
+    write_atomic(&out.join("prolong-recall.csv"), csv.as_bytes())?;
     let means: Vec<(String, Vec<Recall>)> =
         seeds[0].keys().map(|name| (name[2..].to_string(), mean(&seeds, name))).collect();
     let panels: Vec<(&str, &[Recall])> = means.iter().take(4).map(|(name, all)| (name.as_str(), &all[..])).collect();

@@ -1,7 +1,11 @@
 //! The command from outside: its JSON contract, its errors and exit codes, and the demo from end to end.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+#[path = "support/command.rs"]
+mod outside;
+
 use assert_cmd::Command;
+use outside::failure;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tesseral::datasets::deeph::{self, ReadOptions, unified};
@@ -48,15 +52,6 @@ fn json(command: &mut Command) -> (Value, i32) {
     let value = serde_json::from_str(&text)
         .unwrap_or_else(|e| panic!("{e}: {text}{}", String::from_utf8_lossy(&output.stderr)));
     (value, output.status.code().unwrap())
-}
-
-/// Runs a command that must fail with `code`; its message.
-fn failure(command: &mut Command, code: i32) -> String {
-    let output = command.output().unwrap();
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    assert!(message.contains("error: ") && !message.contains("panicked"), "{message}");
-    message
 }
 
 /// A copy of a structure of the sample that may be broken.

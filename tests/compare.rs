@@ -4,7 +4,11 @@
 #[path = "support/tolerances.rs"]
 mod tolerances;
 
+#[path = "support/command.rs"]
+mod outside;
+
 use assert_cmd::Command;
+use outside::{failure, json};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tesseral::datasets::deeph::matrix::{BlockMatrix, Entries};
@@ -21,20 +25,6 @@ fn compare(reference: &Path, prediction: &Path) -> Command {
     command.args(["-q", "physics", "compare", "--json", "--reference"]).arg(reference);
     command.arg("--prediction").arg(prediction);
     command
-}
-
-fn json(command: &mut Command) -> Value {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn failure(command: &mut Command, code: i32) -> String {
-    let output = command.output().unwrap();
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    assert!(message.contains("error: ") && !message.contains("panicked"), "{message}");
-    message
 }
 
 /// H of a structure of the sample with `error` (eV) on the diagonal of the first block and 2 S added.

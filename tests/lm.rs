@@ -1,7 +1,11 @@
 //! Language models through the command: rows from documents, training, text, and what bad input says.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+#[path = "support/command.rs"]
+mod outside;
+
 use assert_cmd::Command;
+use outside::{failure, json};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,22 +15,6 @@ fn tesseral() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tesseral"));
     command.args(["lm", "-q"]);
     command
-}
-
-/// Standard output as JSON of a command that must succeed.
-fn succeed(command: &mut Command) -> Value {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Runs a command that must fail with `code`; its message.
-fn fail(command: &mut Command, code: i32) -> String {
-    let output = command.output().unwrap();
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    assert!(message.contains("error: ") && !message.contains("panicked"), "{message}");
-    message
 }
 
 /// A tokenizer of bytes (as GPT-2 writes them) and an end of text, 256.
@@ -64,7 +52,7 @@ fn workplace() -> TempDir {
         vocab_size = 257\nrope_theta = 100.0\nmax_position_embeddings = 64\neos_token_id = 256\n\
         [[data.recall]]\nbatches = 1\n[train]\nsteps = 1\n";
     fs::write(at("random.toml"), config).unwrap();
-    succeed(tesseral().args(["train", "--json", "--out"]).arg(at("random")).arg(at("random.toml")));
+    json(tesseral().args(["train", "--json", "--out"]).arg(at("random")).arg(at("random.toml")));
     fs::rename(at("random/model"), at("model")).unwrap();
     fs::write(at("model/tokenizer.json"), tokenizer(0).to_string()).unwrap();
     fs::write(at("model/chat_template.jinja"), TEMPLATE).unwrap();
@@ -108,11 +96,11 @@ fn weights(folder: &Path, run: &str) -> Vec<u8> {
 fn documents_become_rows_a_model_and_text() {
     let place = workplace();
     let folder = place.path();
-    let packed = succeed(&mut pack(folder, "text.jsonl", "rows", &["--eos", "<end>", "--zstd"]));
+    let packed = json(&mut pack(folder, "text.jsonl", "rows", &["--eos", "<end>", "--zstd"]));
     assert_eq!(packed["documents"], 40);
     assert_eq!(packed["tokens_packed"], 64 * packed["rows"].as_u64().unwrap());
 
-    let report = succeed(&mut train(folder, "whole", &[]));
+    let report = json(&mut train(folder, "whole", &[]));
     assert_eq!(report["steps"], 6);
     let losses: Vec<f64> = fs::read_to_string(folder.join("whole/metrics.jsonl"))
         .unwrap()
@@ -122,11 +110,11 @@ fn documents_become_rows_a_model_and_text() {
     assert!(losses.len() >= 2 && losses[losses.len() - 1] < losses[0], "{losses:?}");
 
     // Stopped half-way and continued: the same bytes. Two shards of each sequence, or layers made again: nearly the same.
-    succeed(&mut train(folder, "halves", &["--set", "train.steps=3"]));
-    succeed(&mut train(folder, "halves", &["--resume"]));
+    json(&mut train(folder, "halves", &["--set", "train.steps=3"]));
+    json(&mut train(folder, "halves", &["--resume"]));
     assert_eq!(weights(folder, "whole"), weights(folder, "halves"));
     for (run, set) in [("shards", "sequence_shards=2"), ("again", "recompute=feed-forward")] {
-        let other = succeed(&mut train(folder, run, &["--set", set]));
+        let other = json(&mut train(folder, run, &["--set", set]));
         let [a, b] = [&report, &other].map(|r| r["best_validation"].as_f64().unwrap());
         assert!((a - b).abs() < 1e-4, "{run}: {a} {b}");
     }
@@ -135,7 +123,7 @@ fn documents_become_rows_a_model_and_text() {
     let generate = |more: &[&str]| {
         let mut command = tesseral();
         command.args(["generate", "--json", "--prompt", "Document 7", "--max-tokens", "5", "--model"]).arg(&model);
-        succeed(command.args(more))
+        json(command.args(more))
     };
     let text = generate(&[]);
     assert_eq!(text["tokens"].as_array().unwrap().len(), 5);
@@ -143,13 +131,13 @@ fn documents_become_rows_a_model_and_text() {
     assert!(generate(&["--chat"])["prompt_tokens"].as_u64() > text["prompt_tokens"].as_u64());
 
     let lengths = ["--lengths", "20,80", "--window", "10"];
-    let found = succeed(
+    let found = json(
         tesseral().args(["perplexity", "--json", "--model"]).arg(&model).args(lengths).arg(folder.join("text.jsonl")),
     );
     assert!(found["perplexity"][1]["perplexity"].as_f64().unwrap() > 1.0);
     let out = folder.join("recall");
     let asked = ["--lengths", "150,400", "--questions", "2", "--texts", "1", "--json", "--out"];
-    let found = succeed(tesseral().arg("recall").arg("--model").arg(&model).args(asked).arg(&out));
+    let found = json(tesseral().arg("recall").arg("--model").arg(&model).args(asked).arg(&out));
     assert_eq!(found["recall"][1]["questions"], 2);
     assert!(fs::read_to_string(out.join("recall.svg")).unwrap().contains("400"));
 }
@@ -158,13 +146,13 @@ fn documents_become_rows_a_model_and_text() {
 fn conversations_are_packed_with_masks_and_trained_on() {
     let place = workplace();
     let folder = place.path();
-    let packed = succeed(&mut pack(folder, "chat.jsonl", "rows", &["--chat", "--by", "best-fit"]));
+    let packed = json(&mut pack(folder, "chat.jsonl", "rows", &["--chat", "--by", "best-fit"]));
     let [read, packed_tokens, trained] =
         ["tokens_read", "tokens_packed", "tokens_trained"].map(|key| packed[key].as_u64().unwrap());
     assert_eq!(read, packed_tokens);
     // "A number, k.<end>" of "<user>What is k?<end><assistant>A number, k.<end>".
     assert_eq!(trained, (0..40_usize).map(|k| 12 + k.to_string().len() as u64).sum::<u64>());
-    let report = succeed(&mut train(folder, "tuned", &["--set", "data.rows.instruct_masks=true"]));
+    let report = json(&mut train(folder, "tuned", &["--set", "data.rows.instruct_masks=true"]));
     assert!(report["last_loss"].as_f64().unwrap() > 0.0);
 }
 
@@ -183,14 +171,14 @@ fn bad_documents_write_nothing() {
         ("chat.jsonl", &["--chat", "turns"], &["chat.jsonl", "document 1", "turns: expected a list of turns"]),
         ("text.jsonl", &["--refuse-longer"], &["text.jsonl", "document 1", "expected at most 64 tokens"]),
     ] {
-        let message = fail(&mut pack(folder, file, "none", more), 1);
+        let message = failure(&mut pack(folder, file, "none", more), 1);
         assert!(parts.iter().all(|part| message.contains(part)), "{message}");
         assert!(!folder.join("none").exists(), "{file}");
     }
     for (more, part) in
         [(&["--by", "lengths"][..], "packing.lengths"), (&["--eos", "<eos>"], "--eos: expected a token")]
     {
-        assert!(fail(&mut pack(folder, "text.jsonl", "none", more), 2).contains(part));
+        assert!(failure(&mut pack(folder, "text.jsonl", "none", more), 2).contains(part));
     }
 }
 
@@ -198,7 +186,7 @@ fn bad_documents_write_nothing() {
 fn bad_models_and_rows_write_nothing() {
     let place = workplace();
     let folder = place.path();
-    succeed(&mut pack(folder, "text.jsonl", "rows", &["--eos", "<end>"]));
+    json(&mut pack(folder, "text.jsonl", "rows", &["--eos", "<end>"]));
     let config = fs::read_to_string(folder.join("model/config.json")).unwrap();
     let parsed: Value = serde_json::from_str(&config).unwrap();
     let changed = |key: &str, value: Value| {
@@ -230,13 +218,13 @@ fn bad_models_and_rows_write_nothing() {
     for (path, bytes, parts) in breaks {
         let good = fs::read(&path).unwrap();
         fs::write(&path, bytes).unwrap();
-        let message = fail(&mut train(folder, "none", &[]), 1);
+        let message = failure(&mut train(folder, "none", &[]), 1);
         assert!(parts.iter().all(|part| message.contains(part)), "{}: {message}", path.display());
         assert!(!folder.join("none").exists(), "{}", path.display());
         fs::write(&path, good).unwrap();
     }
     fs::remove_file(folder.join("rows/shard.00000.mds")).unwrap();
-    assert!(fail(&mut train(folder, "none", &[]), 1).contains("shard.00000.mds"));
-    assert!(fail(&mut train(folder, "none", &["--set", "trian.steps=1"]), 2).contains("trian"));
+    assert!(failure(&mut train(folder, "none", &[]), 1).contains("shard.00000.mds"));
+    assert!(failure(&mut train(folder, "none", &["--set", "trian.steps=1"]), 2).contains("trian"));
     assert!(!folder.join("none").exists());
 }

@@ -1,7 +1,11 @@
 //! `physics bands | dos | fermi | eigenvalues | merge` from outside: JSON, tables, DeepH's files, pictures, shards.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+#[path = "support/command.rs"]
+mod outside;
+
 use assert_cmd::Command;
+use outside::failure;
 use resvg::tiny_skia::Pixmap;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -33,14 +37,6 @@ fn json(command: &mut Command) -> Value {
     let output = command.arg("--json").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}{}", String::from_utf8_lossy(&output.stderr)))
-}
-
-fn failure(command: &mut Command, code: i32) -> String {
-    let output = command.output().unwrap();
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    assert!(message.contains("error: ") && !message.contains("panicked"), "{message}");
-    message
 }
 
 fn number(value: &Value) -> f64 {

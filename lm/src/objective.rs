@@ -66,9 +66,10 @@ pub enum Recompute {
     /// Everything: fastest.
     #[default]
     None,
-    /// All but the feed-forward parts, which are made again: a tenth more work, half of the memory.
+    /// All but the feed-forward parts, which are made again: 6 % more work in products and two thirds of the memory (31M
+    /// parameters, 8,192 tokens; docs/performance.md).
     FeedForward,
-    /// The input of each layer; the rest is made again, one layer at a time: a third more work, and memory that hardly
+    /// The input of each layer; the rest is made again, one layer at a time: a quarter more work, and memory that hardly
     /// grows with the number of layers.
     Layers,
 }
@@ -78,8 +79,11 @@ pub enum Recompute {
 /// # Errors
 /// Ids beyond the vocabulary.
 pub fn loss(decoder: &Decoder, batch: &Batch, reduction: Reduction) -> Result<Tensor> {
-    let hidden = decoder.hidden(&batch.ids, &decoder.layout(&batch.lengths)?)?;
-    Ok(cross_entropy(&hidden, decoder.head(), &batch.targets, reduction, cross_entropy::BLOCK)?)
+    of_hidden(decoder, &decoder.hidden(&batch.ids, &decoder.layout(&batch.lengths)?)?, batch, reduction)
+}
+
+fn of_hidden(decoder: &Decoder, hidden: &Tensor, batch: &Batch, reduction: Reduction) -> Result<Tensor> {
+    Ok(cross_entropy(hidden, decoder.head(), &batch.targets, reduction, cross_entropy::BLOCK)?)
 }
 
 /// Loss of each token, `None` where it predicts nothing; no gradient, and no more memory than one layer needs.
@@ -162,8 +166,7 @@ fn piece_by_piece(
     let mut gradients = Gradients::new();
     let top = Var::from_tensor(&x)?;
     drop(x);
-    let hidden = decoder.finish(&top)?;
-    let loss = cross_entropy(&hidden, decoder.head(), &batch.targets, reduction, cross_entropy::BLOCK)?;
+    let loss = of_hidden(decoder, &decoder.finish(&top)?, batch, reduction)?;
     let store = backward(&loss)?;
     gradients.accumulate(&Gradients::collect(parameters, &store))?;
     let missing = || Error::config("gradient", "expected one for the input of each layer, found none");

@@ -6,16 +6,16 @@
 //! is divided by the tokens of all.
 
 use super::Batch;
+use crate::data::collate::ranks::{self, Part};
 use crate::model::decoder::{Decoder, Layout};
 use crate::{Error, Result};
 use candle_core::Tensor;
-use std::ops::Range;
 use std::sync::Arc;
 use tesseral_nn::attention::varlen::{Heads, Segments, attention};
-use tesseral_nn::layers::cross_entropy::{self, IGNORED, Reduction, cross_entropy};
+use tesseral_nn::layers::cross_entropy::{self, Reduction, cross_entropy};
 
 /// Mean or summed loss of the counted tokens, computed by `workers` parts. The batch is padded to a multiple of them with
-/// tokens that carry no loss, as a sequence of their own.
+/// tokens that carry no loss.
 ///
 /// # Errors
 /// [`Error::Config`] for a number of workers that does not divide that of the key heads; ids beyond the vocabulary.
@@ -25,20 +25,17 @@ pub fn loss(decoder: &Decoder, batch: &Batch, reduction: Reduction, workers: usi
         let what = format!("expected a divisor of the {} key heads, found {workers}", heads.keys);
         return Err(Error::config("workers", what));
     }
-    let share = batch.ids.len().div_ceil(workers).max(1);
-    let padding = share * workers - batch.ids.len();
-    let ids: Vec<u32> = batch.ids.iter().copied().chain(std::iter::repeat_n(0, padding)).collect();
-    let targets: Vec<i64> = batch.targets.iter().copied().chain(std::iter::repeat_n(IGNORED, padding)).collect();
-    let lengths: Vec<usize> = batch.lengths.iter().copied().chain((padding > 0).then_some(padding)).collect();
+    let held = ranks::parts(&batch.ids, &batch.targets, &batch.lengths, workers)?;
+    let (share, lengths) = (held[0].input_ids.len(), &held[0].segments);
     let positions: Vec<u32> = lengths.iter().flat_map(|n| 0..*n as u32).collect();
-    let segments = Arc::new(Segments::packed(&lengths, true));
-    let rows: Vec<Range<usize>> = (0..workers).map(|w| w * share..(w + 1) * share).collect();
+    let segments = Arc::new(Segments::packed(lengths, true));
     // A worker's part knows its positions; who sees whom is decided over all tokens.
-    let layout =
-        |rows: &Range<usize>| Layout::new(Segments::packed(&[share], true), &positions[rows.clone()], decoder.config());
-    let layouts = rows.iter().map(layout).collect::<Result<Vec<Layout>>>()?;
-    let embed = |rows: &Range<usize>| decoder.embed(&Arc::from(&ids[rows.clone()]));
-    let mut parts = rows.iter().map(embed).collect::<Result<Vec<_>>>()?;
+    let layout = |part: &Part| {
+        Layout::new(Segments::packed(&[share], true), &positions[part.offset..][..share], decoder.config())
+    };
+    let layouts = held.iter().map(layout).collect::<Result<Vec<Layout>>>()?;
+    let embed = |part: &Part| decoder.embed(&Arc::from(&part.input_ids[..]));
+    let mut parts = held.iter().map(embed).collect::<Result<Vec<_>>>()?;
     for layer in decoder.layers() {
         let projected = parts.iter().zip(&layouts).map(|(x, part)| layer.queries_keys_values(x, part));
         let projected = projected.collect::<Result<Vec<[Tensor; 3]>>>()?;
@@ -47,8 +44,8 @@ pub fn loss(decoder: &Decoder, batch: &Batch, reduction: Reduction, workers: usi
         parts = finished.collect::<Result<_>>()?;
     }
     let mut sum = Tensor::zeros((), parts[0].dtype(), parts[0].device())?;
-    for (x, rows) in parts.iter().zip(rows) {
-        let (hidden, targets) = (decoder.finish(x)?, Arc::from(&targets[rows]));
+    for (x, part) in parts.iter().zip(&held) {
+        let (hidden, targets) = (decoder.finish(x)?, Arc::from(&part.shifted_labels[..]));
         let part = cross_entropy(&hidden, decoder.head(), &targets, Reduction::Sum, cross_entropy::BLOCK)?;
         sum = (sum + part)?;
     }
@@ -90,6 +87,7 @@ mod tests {
     use candle_core::{DType, Device};
     use tesseral_nn::Parameters;
     use tesseral_nn::kernels::backward;
+    use tesseral_nn::layers::cross_entropy::IGNORED;
     use tesseral_nn::optim::Gradients;
     use tesseral_nn::rng::Streams;
 

@@ -21,8 +21,7 @@ pub struct LmConfig {
     pub data: DataConfig,
     /// How.
     pub train: TrainConfig,
-    /// What the backward pass finds of the layers: `none` (all of it) or `layers` (their inputs; a third more work, little
-    /// memory).
+    /// What the backward pass finds of the layers: see [`Recompute`].
     pub recompute: Recompute,
     /// Parts that a sequence is split into as over so many workers (see [`crate::objective::shards`]); without recompute.
     pub sequence_shards: usize,

@@ -1,5 +1,6 @@
-//! Matrix products of strided views, on one thread: callers split rows over threads themselves, which keeps small
-//! products (a few hundred edges) on both cores where splitting inside the product would not pay.
+//! Matrix products of strided views. [`multiply`] works on one thread: callers split rows over threads themselves, which
+//! keeps small products (a few hundred edges) on both cores where splitting inside the product would not pay. [`product`]
+//! is for large ones, on all threads.
 
 mod product;
 

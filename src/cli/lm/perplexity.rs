@@ -40,10 +40,13 @@ impl Perplexity {
         let reader = Reader { content: &content, tokenizer: Some(&model.tokenizer), template: None, end: None };
         let largest = self.lengths.iter().copied().max().unwrap_or(0);
         let (mut documents, mut longest) = (Vec::new(), Vec::new());
-        for path in &self.paths {
+        'paths: for path in &self.paths {
             for document in reader.open(path)? {
+                if documents.len() >= self.documents {
+                    break 'paths;
+                }
                 let ids = document?.ids;
-                if ids.len() >= largest && documents.len() < self.documents {
+                if ids.len() >= largest {
                     documents.push(ids);
                 } else if ids.len() > longest.len() {
                     longest = ids; // for the message, where none is long enough

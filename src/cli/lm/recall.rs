@@ -48,7 +48,6 @@ impl Recall {
         }
         let value = json!({"model": self.model, "recall": found});
         if let Some(out) = &self.out {
-            std::fs::create_dir_all(out)?;
             let text = format!("{value:#}\n");
             tesseral::nn::train::files::write_atomic(&out.join("recall.json"), text.as_bytes())?;
             for format in &self.pictures.formats {

@@ -22,17 +22,23 @@ pub struct Part {
 ///
 /// Errors: [`Error::Config`] for no worker or an empty batch.
 pub fn split(batch: &Batch, workers: usize) -> Result<Vec<Part>> {
-    if workers == 0 || batch.input_ids.is_empty() {
-        let found = format!("{workers} workers, {} tokens", batch.input_ids.len());
+    let shifted: Vec<i64> = batch.labels.iter().skip(1).copied().collect();
+    parts(&batch.input_ids, &shifted, &batch.segments, workers)
+}
+
+/// The same for labels that are shifted already; missing ones at the end are [`IGNORED`].
+///
+/// Errors: as [`split`].
+pub fn parts(ids: &[u32], shifted: &[i64], segments: &[usize], workers: usize) -> Result<Vec<Part>> {
+    if workers == 0 || ids.is_empty() {
+        let found = format!("{workers} workers, {} tokens", ids.len());
         return Err(Error::config("sequence_parallel", format!("expected workers and tokens, found {found}")));
     }
-    let share = batch.input_ids.len().div_ceil(workers);
-    let padding = share * workers - batch.input_ids.len();
-    let mut ids = batch.input_ids.clone();
+    let share = ids.len().div_ceil(workers);
+    let padding = share * workers - ids.len();
+    let (mut ids, mut labels, mut segments) = (ids.to_vec(), shifted.to_vec(), segments.to_vec());
     ids.resize(share * workers, 0);
-    let mut labels: Vec<i64> = batch.labels.iter().skip(1).copied().collect();
     labels.resize(share * workers, IGNORED);
-    let mut segments = batch.segments.clone();
     segments.last_mut().into_iter().for_each(|last| *last += padding);
     let part = |(k, (ids, labels)): (usize, (&[u32], &[i64]))| Part {
         input_ids: ids.to_vec(),

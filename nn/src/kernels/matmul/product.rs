@@ -9,6 +9,8 @@ const WIDE: usize = 512;
 /// Fewest columns and rows of a task.
 const COLUMNS: usize = 128;
 const ROWS: usize = 256;
+/// From more columns on a product rearranges a transposed `a` too.
+const REARRANGED: usize = 128;
 /// Elements: rows so far apart share the sets of a first-level cache of 4 KiB a way.
 const ALIASED: usize = 256;
 /// Depth of a slice whose rows are copied closer together.
@@ -16,7 +18,7 @@ const DEPTH: usize = 512;
 /// Tasks per thread at most: one that is held up then holds up little.
 const SHARES: usize = 4;
 
-/// `a b`, row-major.
+/// `a` `[m, k]` times `b` `[k, n]`: `[m, n]`, row-major.
 ///
 /// The columns of the result are split over the threads where there are many: `b` is what a product rearranges, and then
 /// each part of it is rearranged once.
@@ -41,7 +43,7 @@ pub fn product<T: Real>(a: View<T>, b: View<T>) -> Vec<T> {
         // SAFETY: the tasks' parts of the `m * n` elements are apart, and each part lies within them.
         unsafe {
             let c = out.at(offset);
-            if a.strides[0] == 1 && a.strides[1].is_multiple_of(ALIASED) && b.shape[1] > COLUMNS {
+            if a.strides[0] == 1 && a.strides[1].is_multiple_of(ALIASED) && b.shape[1] > REARRANGED {
                 in_slices(a, b, c, n);
             } else {
                 call(a, b, c, [n, 1], 1.0, false);
