@@ -1,13 +1,14 @@
 //! Language models: Llama-family decoders, their files, their data, and training recipes on them.
 //!
 //! Modules, each using only those above it: [`error`], [`model`], [`objective`], [`data`], [`training`],
-//! [`long_context`], [`benchmark`].
+//! [`long_context`], [`evaluation`], [`benchmark`].
 
 #![forbid(unsafe_code)]
 
 pub mod benchmark;
 pub mod data;
 pub mod error;
+pub mod evaluation;
 pub mod long_context;
 pub mod model;
 pub mod objective;

@@ -1,0 +1,1 @@
+//! ALCE (arXiv 2305.14627): answers with citations.

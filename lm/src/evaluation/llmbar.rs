@@ -1,0 +1,1 @@
+//! LLMBar (arXiv 2310.07641): judges of instruction following, judged.

@@ -1,0 +1,1 @@
+//! Random generators of Python and NumPy, bit for bit.
