@@ -1,1 +1,4 @@
 //! Metrics of texts and rankings.
+
+#[cfg(test)]
+pub(crate) mod golden;
