@@ -1,9 +1,10 @@
-//! Random generators of Python and NumPy, bit for bit.
+//! Random generators of Python and NumPy, bit for bit, and Python's ideas of spaces and words.
 //!
 //! Benchmarks draw their examples with `random` or `numpy.random`; the same prompts need the same draws.
 
 pub mod mersenne;
 pub mod numpy;
+pub mod text;
 mod twister;
 
 use sha2::{Digest, Sha256};
