@@ -2,6 +2,8 @@
 //! achieved. (The original takes fixed numbers of units, from Llama 2's tokenizer, for every model.)
 
 use super::dataset::{Dataset, Kind};
+use super::example::Rendered;
+use super::truncate::Tokens;
 use crate::{Error, Result};
 use serde::Serialize;
 
@@ -30,6 +32,44 @@ pub fn original_units(dataset: &Dataset, length: usize) -> Option<usize> {
     table.get(place).copied()
 }
 
+/// What a prompt may be long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Most tokens of a prompt and its answer together.
+    pub length: usize,
+    /// Most tokens of the answer.
+    pub answer: usize,
+    /// Whether the prompt is a turn of a conversation.
+    pub chat: bool,
+    /// Tokens that the model's template of conversations puts around a turn.
+    pub turns: usize,
+}
+
+impl Budget {
+    /// Most tokens of a prompt.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the answer takes all.
+    pub fn room(&self) -> Result<usize> {
+        let room = self.length.checked_sub(self.answer).filter(|room| *room > 0);
+        room.ok_or_else(|| {
+            let what = format!("expected more than the {} tokens of the answer, found {}", self.answer, self.length);
+            Error::config("length", what)
+        })
+    }
+
+    /// The tokens of a prompt.
+    ///
+    /// # Errors
+    /// Those of the tokenizer.
+    pub fn count(&self, tokens: &dyn Tokens, prompt: &Rendered) -> Result<usize> {
+        match self.chat {
+            true => Ok(tokens.count(&prompt.user)? + self.turns),
+            false => tokens.count(&prompt.completion),
+        }
+    }
+}
+
 /// The most units, up to `most`, with which a prompt has at most `budget` tokens, and its tokens. `tokens` counts those of
 /// a prompt of so many units, and must not fall as they grow; it is asked seldom: four times where all units are alike.
 ///
@@ -38,6 +78,7 @@ pub fn original_units(dataset: &Dataset, length: usize) -> Option<usize> {
 pub fn most_units(
     least: usize,
     most: usize,
+    guess: Option<usize>,
     budget: usize,
     mut tokens: impl FnMut(usize) -> Result<usize>,
 ) -> Result<(usize, usize)> {
@@ -48,7 +89,7 @@ pub fn most_units(
     }
     // `low` fits; `high` does not, or is one too many.
     let (mut low, mut of_low, mut high) = (least, first, most.max(least) + 1);
-    let mut guess = least + 1;
+    let mut guess = guess.unwrap_or(least + 1);
     for turn in 0.. {
         if high - low == 1 {
             break;
@@ -133,7 +174,7 @@ mod tests {
     fn as_many_units_as_fit_in_few_questions() {
         for (base, each, budget, most) in [(100, 7, 1000, 5000), (0, 1, 64, 5), (10, 80, 100, 9), (5, 3, 131_072, 90_000)] {
             let mut asked = 0;
-            let (units, tokens) = most_units(0, most, budget, |n| {
+            let (units, tokens) = most_units(0, most, None, budget, |n| {
                 asked += 1;
                 Ok(base + each * n)
             })
@@ -149,7 +190,7 @@ mod tests {
         // Of growing size, and of none but a few.
         for of in [|n: usize| n * n, |n: usize| n / 50 * 1000, |n: usize| if n > 70 { 10_000 } else { n }] {
             let mut asked = 0;
-            let (units, tokens) = most_units(1, 400, 5000, |n| {
+            let (units, tokens) = most_units(1, 400, None, 5000, |n| {
                 asked += 1;
                 Ok(of(n))
             })
@@ -161,9 +202,9 @@ mod tests {
 
     #[test]
     fn units_that_never_fit_are_told() {
-        let message = most_units(2, 9, 50, |n| Ok(40 * n)).unwrap_err().to_string();
+        let message = most_units(2, 9, None, 50, |n| Ok(40 * n)).unwrap_err().to_string();
         assert_eq!(message, "length: expected room for 2 units, 80 tokens, found 50");
-        assert_eq!(most_units(1, 1, 50, |n| Ok(40 * n)).unwrap(), (1, 40));
+        assert_eq!(most_units(1, 1, Some(7), 50, |n| Ok(40 * n)).unwrap(), (1, 40));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The answer within what a model wrote.
 
+use crate::evaluation::python::text::strip;
 use crate::{Error, Result};
 use regex::Regex;
 use std::sync::LazyLock;
@@ -54,11 +55,6 @@ pub(super) enum Known {
     Label,
     Value,
     Summary,
-}
-
-/// As Python's `str.strip`: the separators of ASCII (28 to 31) are blanks too.
-pub(super) fn strip(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
 }
 
 /// The text without its citations (`[3]`), as the benchmark takes them out: every `]` and every ` |` goes as well.

@@ -3,8 +3,8 @@
 use super::data::Row;
 use crate::evaluation::python::mersenne::Random;
 use crate::evaluation::python::numpy::{Generator, RandomState};
+use crate::evaluation::python::text_seed;
 use crate::{Error, Result};
-use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 
 /// How examples are drawn.
@@ -18,11 +18,9 @@ pub struct Sampling {
     pub samples: Option<usize>,
 }
 
-/// SHA-256 of a key, plus `seed`, modulo 2^31.
-pub fn seed_of(key: &str, seed: u64) -> u64 {
-    let digest = Sha256::digest(key.as_bytes());
-    let last = digest.iter().rev().take(4).rev().fold(0u64, |sum, byte| (sum << 8) | u64::from(*byte));
-    last.wrapping_add(seed) & 0x7fff_ffff
+/// A seed below 2^31 of a key: its SHA-256, plus `seed`, modulo 2^31.
+pub fn seed_of(key: &str, seed: u64) -> u32 {
+    (text_seed(key).wrapping_add(seed as u32)) & 0x7fff_ffff
 }
 
 /// `0..count` shuffled as the `datasets` package shuffles.
@@ -129,11 +127,11 @@ pub fn balanced(labels: &[i64], shots: usize, seed: u64) -> Result<Vec<usize>> {
 ///
 /// # Errors
 /// No rows.
-pub fn alike(count: usize, shots: usize, seed: u64) -> Result<Vec<usize>> {
+pub fn alike(count: usize, shots: usize, seed: u32) -> Result<Vec<usize>> {
     if count == 0 && shots > 0 {
         return Err(Error::config("demos", format!("expected rows to draw {shots} from, found none")));
     }
-    let mut random = RandomState::new(u32::try_from(seed & 0xffff_ffff).unwrap_or_default());
+    let mut random = RandomState::new(seed);
     let mut places = Vec::new();
     while places.len() < shots {
         let missing = shots - places.len();
@@ -143,9 +141,9 @@ pub fn alike(count: usize, shots: usize, seed: u64) -> Result<Vec<usize>> {
 }
 
 /// Numbers `0..count` given to labels, in random order.
-pub fn label_numbers(count: usize, seed: u64) -> Vec<usize> {
+pub fn label_numbers(count: usize, seed: u32) -> Vec<usize> {
     let mut numbers: Vec<usize> = (0..count).collect();
-    Random::new(seed).shuffle(&mut numbers);
+    Random::new(seed.into()).shuffle(&mut numbers);
     numbers
 }
 

@@ -3,9 +3,10 @@
 use super::dataset::{Book, Kind, Ruler};
 use super::output::{Known, parse_known};
 use crate::evaluation::metrics::ranking;
-use crate::evaluation::metrics::text;
+use crate::evaluation::metrics::answer;
 use crate::evaluation::task::Scores;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 
 /// Ranks up to which rankings are scored, where there are as many passages.
 pub const RANKS: [usize; 9] = [1, 5, 10, 20, 50, 100, 200, 500, 1000];
@@ -47,7 +48,7 @@ pub fn score(kind: &Kind, output: &str, answers: &[String], judged: &[(String, i
 
 /// The metrics of texts, the best over the answers.
 fn metrics(prediction: &str, answers: &[String]) -> Scores {
-    text::calculate_metrics(prediction, answers)
+    answer::scores(prediction, answers)
 }
 
 /// The better score of the whole output and of the answer in it.
@@ -84,10 +85,27 @@ fn recall(output: &str, answers: &[String]) -> Option<f64> {
 
 fn rank(output: &str, judged: &[(String, i64)], ranks: &[usize]) -> Scored {
     let ranking = ranking::parse_rankings(output);
-    let mut scores = ranking::retrieval_metrics(&ranking, judged, ranks);
+    let relevance: HashMap<String, i64> = judged.iter().cloned().collect();
+    let mut scores = ranking::measures(&ranking, &relevance, ranks);
     scores.insert("num_preds".into(), ranking.len() as f64);
     let parsed = ranking.iter().map(|(id, score)| (id.clone(), json!(score))).collect();
     Scored { scores, parsed: Value::Object(parsed) }
+}
+
+/// Whether an output holds no answer of the kind that is asked for: a label that is among `shown` (texts of the context), a
+/// ranking with one of the passages. `None` for kinds that any text answers.
+pub fn unparsable(kind: &Kind, parsed: &Value, judged: &[(String, i64)], shown: &[&str]) -> Option<bool> {
+    match kind {
+        Kind::Labels(_) => {
+            let label = parsed.as_str()?;
+            Some(!shown.iter().any(|text| text.rsplit_once("\nlabel: ").is_some_and(|(_, known)| known == label)))
+        }
+        Kind::Ranking => {
+            let ranked = parsed.as_object()?;
+            Some(!judged.iter().any(|(id, _)| ranked.contains_key(id)))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +153,18 @@ mod tests {
                 None => assert_eq!(*parsed, case["parsed_output"], "{case}"),
             }
         }
+    }
+
+    #[test]
+    fn outputs_without_an_answer_are_found() {
+        let labels = Dataset::named("icl_x_2shot").unwrap().kind;
+        let shown = ["t\nlabel: 3", "u\nlabel: x y"];
+        assert!(!unparsable(&labels, &json!("x y"), &[], &shown).unwrap());
+        assert!(unparsable(&labels, &json!("t"), &[], &shown).unwrap());
+        let judged = [("7".to_string(), 1)];
+        assert!(!unparsable(&Kind::Ranking, &json!({"7": 1.0}), &judged, &[]).unwrap());
+        assert!(unparsable(&Kind::Ranking, &json!({"none": 1.0}), &judged, &[]).unwrap());
+        assert_eq!(unparsable(&Kind::Story, &json!(""), &[], &[]), None);
     }
 
     #[test]

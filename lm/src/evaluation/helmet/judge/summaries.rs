@@ -5,7 +5,7 @@ use super::verdict::{number, parse_summary_verdict};
 use crate::Result;
 use crate::evaluation::ask::Asker;
 use crate::evaluation::compat::Compat;
-use crate::evaluation::helmet::output::strip;
+use crate::evaluation::python::text::strip;
 use crate::evaluation::request::{Decoding, Response};
 
 /// A summary to be judged.

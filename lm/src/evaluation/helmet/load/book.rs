@@ -4,6 +4,7 @@ use crate::evaluation::helmet::data::Row;
 use crate::evaluation::helmet::dataset::Book;
 use crate::evaluation::helmet::example::Example;
 use crate::evaluation::helmet::sampling::{Sampling, by_shuffle, shuffled};
+use crate::evaluation::python::text::strip;
 use crate::{Error, Result};
 
 pub(super) fn examples(task: Book, rows: Vec<Row>, sampling: &Sampling) -> Result<Vec<Example>> {
@@ -52,7 +53,7 @@ fn demonstrations(task: Book, rows: &[Row], ids: &[String], own: &str, sampling:
                 let (options, letter) = options(row)?;
                 format!("[story text]\nQuestion: {question}\nOptions:\n{options}\nAnswer: {letter}")
             }
-            Book::Summary => format!("[story text]\nSummary: {}", super::super::output::strip(answer)),
+            Book::Summary => format!("[story text]\nSummary: {}", strip(answer)),
         });
     }
     Ok(format!("For example:\n\n{}\n\nNow, read the following story:\n\n", texts.join("\n\n")))

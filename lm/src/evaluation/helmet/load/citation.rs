@@ -31,7 +31,7 @@ pub(super) fn examples(
     let mut examples = Vec::new();
     for (place, row) in rows.into_iter().enumerate() {
         let question = row.text("question")?;
-        let mut own = Random::new(seed_of(question, sampling.seed));
+        let mut own = Random::new(seed_of(question, sampling.seed).into());
         let random = if compat.is_original() { &mut stream } else { &mut own };
         let mut demos = String::new();
         for place in random.sample_positions(solved.len(), sampling.shots)? {

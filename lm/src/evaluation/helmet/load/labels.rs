@@ -40,7 +40,7 @@ pub(super) fn examples(
         let text = row.text("text")?;
         let seed = seed_of(text, sampling.seed);
         let demos = match task.balance {
-            true => balanced(&labels, task.shots, seed)?,
+            true => balanced(&labels, task.shots, seed.into())?,
             false => alike(train.len(), task.shots, seed)?,
         };
         let numbers = if task.natural { Vec::new() } else { label_numbers(count, seed) };

@@ -31,7 +31,7 @@ pub(super) fn examples(
                 Some(_) => demos.iter().zip(&demo_keys).filter(|(_, k)| **k != id).map(|(demo, _)| demo).collect(),
                 None => demos.iter().collect(),
             };
-            demonstrations(&others, key, sampling.shots, seed_of(&id, 0))?
+            demonstrations(&others, key, sampling.shots, seed_of(&id, 0).into())?
         };
         let mut text = String::new();
         for demo in shown {

@@ -29,7 +29,7 @@ pub(super) fn examples(rows: Vec<Row>, demos: Vec<Row>, sampling: &Sampling) -> 
         let units = units(&passages, titled)?;
         let mut text = String::new();
         if sampling.shots > 0 {
-            for demo in demonstrations(&others(&id), "qid", sampling.shots, seed_of(&id, 0))? {
+            for demo in demonstrations(&others(&id), "qid", sampling.shots, seed_of(&id, 0).into())? {
                 let units = self::units(&demo.rows("ctxs")?, titled)?;
                 let shown: Vec<&str> = units.iter().map(|unit| unit.text.as_str()).collect();
                 let query = demo.text("query")?;
