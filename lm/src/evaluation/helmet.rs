@@ -11,9 +11,9 @@ pub mod correlation;
 pub mod data;
 pub mod dataset;
 pub mod example;
+pub mod generate;
 #[cfg(test)]
 mod golden;
-pub mod generate;
 pub mod judge;
 pub mod length;
 pub mod load;

@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let scores = Scores::from([("msmarco_rerank_psg NDCG@10".into(), 50.0), ("nq substring_exact_match".into(), 20.0)]);
+        let scores =
+            Scores::from([("msmarco_rerank_psg NDCG@10".into(), 50.0), ("nq substring_exact_match".into(), 20.0)]);
         let original = averages(&scores, Compat::Original);
         assert_eq!((original[1].mean, original[4].mean, original[7].mean), (Some(20.0), Some(50.0), Some(35.0)));
         let mended = averages(&scores, Compat::Mended);

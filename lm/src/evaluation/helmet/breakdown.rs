@@ -76,7 +76,12 @@ mod tests {
 
     #[test]
     fn samples_are_grouped_and_ordered() {
-        let samples = [sample(1024, Some(5), 1.0), sample(512, Some(0), 1.0), sample(512, Some(5), 0.0), sample(512, Some(0), 0.0)];
+        let samples = [
+            sample(1024, Some(5), 1.0),
+            sample(512, Some(0), 1.0),
+            sample(512, Some(5), 0.0),
+            sample(512, Some(0), 0.0),
+        ];
         let both = breakdown(&samples, "m", By::LengthAndDepth);
         let keys: Vec<_> = both.iter().map(|cell| (cell.length.unwrap(), cell.depth.unwrap(), cell.mean)).collect();
         assert_eq!(keys, [(512.0, 0.0, 0.5), (512.0, 5.0, 0.0), (1024.0, 5.0, 1.0)]);

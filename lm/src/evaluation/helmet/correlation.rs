@@ -9,7 +9,8 @@ use crate::{Error, Result};
 /// [`Error::Config`] for lists of different lengths, fewer than two values, or values that are no numbers.
 pub fn spearman(first: &[f64], second: &[f64]) -> Result<f64> {
     if first.len() != second.len() || first.len() < 2 {
-        let what = format!("expected two lists of as many scores, at least two, found {} and {}", first.len(), second.len());
+        let what =
+            format!("expected two lists of as many scores, at least two, found {} and {}", first.len(), second.len());
         return Err(Error::config("scores", what));
     }
     if first.iter().chain(second).any(|score| score.is_nan()) {
@@ -69,7 +70,7 @@ mod tests {
     #[test]
     fn a_matrix_is_symmetric_with_ones() {
         let models: Vec<Vec<f64>> =
-            (0..6).map(|m| (0..7).map(|c| f64::from((m * 7 + c * 3 + m * c * 5) % 11)).collect()).collect();
+            (0..6).map(|m| (0..7).map(|c| f64::from((m * m * 7 + c * 3 + m * c * 5 + m) % 11)).collect()).collect();
         let matrix = matrix(&models).unwrap();
         assert_eq!(matrix.len(), 7);
         for (i, row) in matrix.iter().enumerate() {

@@ -64,9 +64,7 @@ impl Row {
     pub fn new(value: Value, file: &Arc<PathBuf>, place: String) -> Result<Self> {
         match value {
             Value::Object(value) => Ok(Row { value, file: file.clone(), place }),
-            other => {
-                Err(Error::format(file, format!("{place}: expected an object, found {}", kind(&other))))
-            }
+            other => Err(Error::format(file, format!("{place}: expected an object, found {}", kind(&other)))),
         }
     }
 

@@ -149,7 +149,9 @@ mod tests {
 
     fn generators() -> Vec<Box<dyn Generator>> {
         let passages: Vec<(String, String, String)> = (0..30)
-            .map(|n| (n.to_string(), format!("T{n}"), format!("{} The hero is called Name{n}x. {}", text(20), text(20))))
+            .map(|n| {
+                (n.to_string(), format!("T{n}"), format!("{} The hero is called Name{n}x. {}", text(20), text(20)))
+            })
             .collect();
         let question = |n: usize| (n.to_string(), format!("Who is hero {n}?"), vec![format!("name{n}x")]);
         let questions: Vec<_> = (0..30).map(question).collect();

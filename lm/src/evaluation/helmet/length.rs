@@ -172,7 +172,9 @@ mod tests {
 
     #[test]
     fn as_many_units_as_fit_in_few_questions() {
-        for (base, each, budget, most) in [(100, 7, 1000, 5000), (0, 1, 64, 5), (10, 80, 100, 9), (5, 3, 131_072, 90_000)] {
+        for (base, each, budget, most) in
+            [(100, 7, 1000, 5000), (0, 1, 64, 5), (10, 80, 100, 9), (5, 3, 131_072, 90_000)]
+        {
             let mut asked = 0;
             let (units, tokens) = most_units(0, most, None, budget, |n| {
                 asked += 1;

@@ -95,7 +95,8 @@ mod tests {
                 let names = ["ABBR", "ENTY", "DESC", "HUM", "LOC", "NUM"];
                 let count = columns["text"].as_array().unwrap().len();
                 let row = |n: usize| {
-                    let mut row: serde_json::Map<_, _> = columns.iter().map(|(k, v)| (k.clone(), v[n].clone())).collect();
+                    let mut row: serde_json::Map<_, _> =
+                        columns.iter().map(|(k, v)| (k.clone(), v[n].clone())).collect();
                     let name = row["coarse_label"].as_u64().and_then(|label| names.get(label as usize));
                     row.insert("label_name".into(), json!(name));
                     Value::Object(row)
@@ -199,12 +200,20 @@ mod tests {
             ("kilt_nq", json!({"question": "q", "answers": ["a"], "ctxs": [{"title": "t"}]}), "row 1: ctxs[0]: text"),
             ("kilt_nq", json!({"answers": ["a"], "ctxs": []}), "row 1: question"),
             ("json_kv", json!({"context": "c", "question": "k"}), "row 1: answer"),
-            ("msmarco_rerank_psg", json!({"qid": "1", "query": "q", "ctxs": [{"id": "1", "text": ""}]}), "ctxs[0]: label"),
+            (
+                "msmarco_rerank_psg",
+                json!({"qid": "1", "query": "q", "ctxs": [{"id": "1", "text": ""}]}),
+                "ctxs[0]: label",
+            ),
             ("ruler_niah_mk_2", json!({"context": "c", "query": "q", "outputs": ["1"]}), "row 1: type_needle_v"),
             ("ruler_fwe", json!({"context": "c"}), "row 1: outputs"),
             ("icl_x_2shot", json!({"text": "t"}), "row 1: label"),
             ("narrativeqa", json!({"context": "c", "question": "q"}), "row 1: answers"),
-            ("infbench_choice_eng_9", json!({"id": 1, "context": "c", "input": "i", "answer": ["a"]}), "row 1: options"),
+            (
+                "infbench_choice_eng_9",
+                json!({"id": 1, "context": "c", "input": "i", "answer": ["a"]}),
+                "row 1: options",
+            ),
             ("multi_lexsum", json!({"id": "1", "sources": ["s"], "summary/short": "s"}), "row 1: summary/long"),
         ] {
             let dataset = Dataset::named(name).unwrap();

@@ -2,8 +2,8 @@
 
 use super::dataset::{Book, Kind, Ruler};
 use super::output::{Known, parse_known};
-use crate::evaluation::metrics::ranking;
 use crate::evaluation::metrics::answer;
+use crate::evaluation::metrics::ranking;
 use crate::evaluation::task::Scores;
 use serde_json::{Value, json};
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! The task: prompts of a data set asked and scored.
 
 use super::data::{self, Row};
-use super::dataset::{Dataset, Kind};
+use super::dataset::Dataset;
 use super::example::{Example, Rendered};
 use super::length::{Achieved, Budget, Manifest, most_units};
 use super::load;
@@ -130,7 +130,8 @@ impl Helmet {
             add_keypoints(&mut examples, path)?;
         }
         let tokenizer = options.tokenizer.as_deref().map(Tokenizer::read).transpose()?;
-        let files = [Some(&options.file), options.demos.as_ref(), options.keypoints.as_ref(), options.tokenizer.as_ref()];
+        let files =
+            [Some(&options.file), options.demos.as_ref(), options.keypoints.as_ref(), options.tokenizer.as_ref()];
         let digest = |path: &PathBuf| Ok((path.display().to_string(), Value::from(sha256(path)?)));
         let files = files.into_iter().flatten().map(digest).collect::<Result<_>>()?;
         let name = format!("helmet_{}", dataset.name);
@@ -149,7 +150,8 @@ impl Helmet {
 
     /// The lengths of samples that were run; `None` where no length was asked for or nothing counted tokens.
     pub fn manifest(&self, samples: &[Sample]) -> Option<Manifest> {
-        let number = |sample: &Sample, name: &str| sample.document.get(name).and_then(Value::as_u64).map(|n| n as usize);
+        let number =
+            |sample: &Sample, name: &str| sample.document.get(name).and_then(Value::as_u64).map(|n| n as usize);
         let requested = samples.first().and_then(|sample| number(sample, "length"))?;
         let achieved = |sample: &Sample| {
             let depth = sample.document.get("depth").and_then(Value::as_f64);
@@ -311,20 +313,23 @@ impl Task for Helmet {
 }
 
 fn no_tokenizer(key: &str, what: &str) -> Error {
-    let what = format!("expected a back-end with a tokenizer, or `tokenizer`, to count the tokens of {what}, found neither");
+    let what =
+        format!("expected a back-end with a tokenizer, or `tokenizer`, to count the tokens of {what}, found neither");
     Error::config(key, what)
 }
 
 fn add_keypoints(examples: &mut [Example], path: &Path) -> Result<()> {
     let keypoints = |row: Row| {
         let field = if row.get("keypoints").is_some() { "keypoints" } else { "summary/short_keypoints" };
-        let list = row.get(field).and_then(Value::as_array).cloned().ok_or_else(|| row.wrong(field, "a list of texts"))?;
+        let list =
+            row.get(field).and_then(Value::as_array).cloned().ok_or_else(|| row.wrong(field, "a list of texts"))?;
         Ok((row.key("id")?, Value::Array(list)))
     };
     let all = data::read(path)?.into_iter().map(keypoints).collect::<Result<HashMap<String, Value>>>()?;
     for example in examples {
         let id = &example.id;
-        let found = all.get(id).ok_or_else(|| Error::format(path, format!("expected key points of {id:?}, found none")))?;
+        let found =
+            all.get(id).ok_or_else(|| Error::format(path, format!("expected key points of {id:?}, found none")))?;
         example.details.insert("keypoints".into(), found.clone());
     }
     Ok(())
@@ -412,12 +417,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("kv.jsonl");
         let generator = KeyValues { seed: 1, shots: 2 };
-        let rows: Vec<Value> =
-            (0..6).map(|n| generator.row(n, 60, f64::from(n as u8) / 5.0).unwrap()).collect();
+        let rows: Vec<Value> = (0..6).map(|n| generator.row(n, 60, f64::from(n as u8) / 5.0).unwrap()).collect();
         write(&rows, &file).unwrap();
         let tokenizer = words(folder.path());
         for (fit, all_right) in [("units", true), ("cut", false)] {
-            let value = json!({"dataset": "json_kv", "file": file, "length": 200, "fit": fit, "max_tokens": 30});
+            let value = json!({"dataset": "json_kv", "file": file, "length": 140, "fit": fit, "max_tokens": 30});
             let helmet = Helmet::open(options(value)).unwrap();
             let rule = Rule { answer: look_up, tokenizer: Some(tokenizer.clone()), context: Some(4000) };
             let samples = run(&helmet, rule, None).unwrap();
@@ -425,8 +429,8 @@ mod tests {
             let right = samples.iter().filter(|sample| sample.scores["substring_exact_match"] == 1.0).count();
             assert_eq!(right == 6, all_right, "{fit} {right}");
             let manifest = helmet.manifest(&samples).unwrap();
-            assert_eq!((manifest.requested, manifest.answer, manifest.samples.len()), (200, 30, 6));
-            assert!(manifest.longest <= 170 && manifest.shortest >= 165, "{manifest:?}");
+            assert_eq!((manifest.requested, manifest.answer, manifest.samples.len()), (140, 30, 6));
+            assert!(manifest.longest <= 110 && manifest.shortest >= 108, "{manifest:?}");
             assert_eq!(breakdown(&samples, "substring_exact_match", By::LengthAndDepth).len(), 6);
             assert!(samples[0].document["output"].as_str().unwrap().starts_with("Corresponding value: "));
         }
@@ -477,10 +481,18 @@ mod tests {
         let texts = [("judge_prompt".to_string(), "{question} {correct_answers} {parsed_output}".to_string())];
         let prompts = Prompts::new(texts.into_iter().collect(), Path::new("p.toml")).unwrap();
         for (said, score) in [("{\"fluency\": 1, \"correctness\": 3}", Some(3.0)), ("?", None)] {
-            let rule = Rule { answer: if score.is_some() { |p| {
-                assert_eq!(p, "q? ['a'] a");
-                "{\"fluency\": 1, \"correctness\": 3}".into()
-            } } else { |_| "?".into() }, tokenizer: None, context: None };
+            let rule = Rule {
+                answer: if score.is_some() {
+                    |p| {
+                        assert_eq!(p, "q? ['a'] a");
+                        "{\"fluency\": 1, \"correctness\": 3}".into()
+                    }
+                } else {
+                    |_| "?".into()
+                },
+                tokenizer: None,
+                context: None,
+            };
             let mut store = Store::in_memory();
             let mut asker = Asker::new(&rule, &mut store);
             let mended = Compat::Mended;
@@ -505,7 +517,8 @@ mod tests {
         let many = told(Helmet::open(options(json!({"dataset": "json_kv", "file": file, "shots": 2}))));
         assert!(many.contains("line 1: demos: expected at least 2 pairs"), "{many}");
 
-        let helmet = |length| Helmet::open(options(json!({"dataset": "json_kv", "file": file, "shots": 0, "length": length})));
+        let helmet =
+            |length| Helmet::open(options(json!({"dataset": "json_kv", "file": file, "shots": 0, "length": length})));
         let rule = |tokenizer| Rule { answer: look_up, tokenizer, context: None };
         let message = run(&helmet(500).unwrap(), rule(None), None).unwrap_err().to_string();
         assert!(message.starts_with("length: expected a back-end with a tokenizer"), "{message}");

@@ -73,7 +73,10 @@ pub fn fit(
         let offsets = tokens.offsets(&context)?;
         let first = offsets.len().checked_sub(surplus).and_then(|place| offsets.get(place));
         let (from, _) = first.filter(|_| !context.is_empty()).ok_or_else(|| {
-            let what = format!("expected room for a prompt of {found} tokens, of which the context can give {}, found {budget}", offsets.len());
+            let what = format!(
+                "expected room for a prompt of {found} tokens, of which the context can give {}, found {budget}",
+                offsets.len()
+            );
             Error::config("length", what)
         })?;
         let cut = start(&context, *from);

@@ -35,7 +35,8 @@ impl Generator for KeyValues {
         let demos: Vec<[String; 2]> = pairs.iter().take(self.shots).cloned().collect();
         // Where there are others, those shown stand among them.
         for demo in 0..self.shots.min(pairs.len()) {
-            pairs.swap(demo, random_place(number, demo, pairs.len()));
+            let other = random_place(number, demo, pairs.len());
+            pairs.swap(demo, other);
         }
         pairs.insert(place(depth, units), asked.clone());
         let lines: Vec<String> = pairs.iter().map(|[key, value]| format!(" \"{key}\": \"{value}\"")).collect();

@@ -49,9 +49,8 @@ impl Haystack {
     /// # Errors
     /// [`Error::Config`] for a text without sentences.
     pub fn text(text: &str) -> Result<Self> {
-        let sentences = text.split_inclusive(ENDS).map(|sentence| {
-            sentence.split_whitespace().collect::<Vec<_>>().join(" ")
-        });
+        let sentences =
+            text.split_inclusive(ENDS).map(|sentence| sentence.split_whitespace().collect::<Vec<_>>().join(" "));
         let sentences: Vec<String> = sentences.filter(|sentence| sentence.len() > 1).collect();
         if sentences.is_empty() {
             return Err(Error::config("haystack", "expected a text of sentences, found none"));
@@ -98,7 +97,6 @@ impl Needles {
     }
 
     fn key(&self, random: &mut Random) -> String {
-        let word = |list: &[&str], random: &mut Random| list.get(random.randbelow(list.len())).copied().unwrap_or("");
         match self.keys {
             Keys::Words => format!("{}-{}", word(&ADJECTIVES, random), word(&NOUNS, random)),
             Keys::Uuids => uuid(random),
@@ -112,7 +110,7 @@ impl Needles {
             key = self.key(random);
         }
         while !drawn.insert(key.clone()) {
-            key = [&key, "-", NOUNS.get(random.randbelow(NOUNS.len())).copied().unwrap_or("")].concat();
+            key = [&key, "-", word(&NOUNS, random)].concat();
         }
         key
     }
@@ -135,6 +133,10 @@ impl Needles {
     fn sentence(&self, key: &str, value: &str) -> String {
         format!("One of the special magic {} for {key} is: {value}.", self.called().0)
     }
+}
+
+fn word(list: &[&'static str], random: &mut Random) -> &'static str {
+    list.get(random.randbelow(list.len())).copied().unwrap_or("")
 }
 
 impl Generator for Needles {

@@ -120,9 +120,10 @@ impl Generator for Passages {
         let questions = self.questions.len();
         // Questions in a random order, the same for every length.
         let order = crate::evaluation::helmet::sampling::shuffled(questions, self.seed);
-        let question = order.get(number).and_then(|place| self.questions.get(*place)).ok_or_else(|| {
-            Error::config("questions", format!("expected at most {questions}, found {}", number + 1))
-        })?;
+        let question = order
+            .get(number)
+            .and_then(|place| self.questions.get(*place))
+            .ok_or_else(|| Error::config("questions", format!("expected at most {questions}, found {}", number + 1)))?;
         if !(1..=self.most).contains(&units) {
             return Err(Error::config("units", format!("expected 1 to {} passages, found {units}", self.most)));
         }
@@ -155,7 +156,8 @@ mod tests {
     #[test]
     fn the_narrative_texts_at_hand_make_rows() {
         let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/qa");
-        let (texts, questions) = (shared.join("narrativeqa_passages.jsonl"), shared.join("narrativeqa_questions.jsonl"));
+        let (texts, questions) =
+            (shared.join("narrativeqa_passages.jsonl"), shared.join("narrativeqa_questions.jsonl"));
         if !texts.is_file() {
             println!("not tried: {}: absent", texts.display());
             return;

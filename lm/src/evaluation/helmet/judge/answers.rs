@@ -78,7 +78,8 @@ fn prompt(prompts: &Prompts, answer: &Answer) -> Result<String> {
         [one] if answer.single => one.clone(),
         list => python_list(list),
     };
-    let parsed = parse_known(&answer.output, Known::Answer);
+    // All lines are one here, other than for the metrics of texts.
+    let parsed = parse_known(&answer.output.replace('\n', " "), Known::Answer);
     let fields = [("question", answer.question.as_str()), ("correct_answers", &correct), ("parsed_output", &parsed)];
     prompts.render("judge_prompt", &fields)
 }
@@ -184,7 +185,12 @@ mod tests {
             output: "Answer: x".into(),
         };
         let answers = [one("a"), one("b"), one("c"), one("d")];
-        let said = ["{\"fluency\": 1, \"correctness\": 9}", "none", "{\"fluency\": 1}", "{\"fluency\": 1, \"correctness\": 2}"];
+        let said = [
+            "{\"fluency\": 1, \"correctness\": 9}",
+            "none",
+            "{\"fluency\": 1}",
+            "{\"fluency\": 1, \"correctness\": 2}",
+        ];
         let template = "{question} {correct_answers} {parsed_output}";
         let (found, asked) = judge(&said, &answers, template, Compat::Mended);
         assert_eq!(asked[0], "a [\"it's\"] x");

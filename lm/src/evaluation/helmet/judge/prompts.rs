@@ -54,9 +54,10 @@ impl Prompts {
     /// # Errors
     /// [`Error::Format`] where there is no such prompt, or it asks for another field.
     pub fn render(&self, name: &str, fields: &[(&str, &str)]) -> Result<String> {
-        let text = self.texts.get(name).ok_or_else(|| {
-            Error::format(&self.source, format!("{name}: expected a prompt, found none"))
-        })?;
+        let text = self
+            .texts
+            .get(name)
+            .ok_or_else(|| Error::format(&self.source, format!("{name}: expected a prompt, found none")))?;
         let value = |field: &str| fields.iter().find(|(name, _)| *name == field).map(|(_, value)| *value);
         fill(text, value).map_err(|error| Error::format(&self.source, format!("{name}: {error}")))
     }
@@ -80,7 +81,10 @@ mod tests {
             assert_eq!(prompts.render("fluency_prompt", &[("text", "{x}")]).unwrap(), "Is {x} {fine}?");
         }
         let told = |error: Error| error.to_string().rsplit_once("a.toml: ").unwrap().1.to_string();
-        assert_eq!(told(toml.render("recall_prompt", &[]).unwrap_err()), "recall_prompt: expected a prompt, found none");
+        assert_eq!(
+            told(toml.render("recall_prompt", &[]).unwrap_err()),
+            "recall_prompt: expected a prompt, found none"
+        );
         assert!(told(toml.render("fluency_prompt", &[]).unwrap_err()).contains("found none for {text}"));
         let wrong = Prompts::read(&file("b.toml", "fluent = 'x'")).unwrap_err().to_string();
         assert!(wrong.contains("fluent: expected one of judge_prompt"), "{wrong}");

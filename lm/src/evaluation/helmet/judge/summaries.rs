@@ -143,7 +143,12 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
-    fn judge(said: &[&str], summaries: &[Summary], texts: BTreeMap<String, String>, compat: Compat) -> (Summaries, Vec<String>) {
+    fn judge(
+        said: &[&str],
+        summaries: &[Summary],
+        texts: BTreeMap<String, String>,
+        compat: Compat,
+    ) -> (Summaries, Vec<String>) {
         let prompts = Prompts::new(texts, Path::new("judge.toml")).unwrap();
         let backend = Scripted::new(said);
         let mut store = Store::in_memory();

@@ -64,7 +64,8 @@ fn options(row: &Row) -> Result<(String, char)> {
     let options = row.texts("options")?;
     let answers = row.texts("answer")?;
     let [a, b, c, d] = options.as_slice() else { return Err(row.wrong("options", "four texts")) };
-    let right = options.iter().zip('A'..).find(|(option, _)| answers.first() == Some(*option)).map(|(_, letter)| letter);
+    let right =
+        options.iter().zip('A'..).find(|(option, _)| answers.first() == Some(*option)).map(|(_, letter)| letter);
     let letter = right.ok_or_else(|| row.wrong("answer", "one of the options"))?;
     Ok((format!("A. {a}\nB. {b}\nC. {c}\nD. {d}"), letter))
 }
