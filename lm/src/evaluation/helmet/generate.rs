@@ -199,6 +199,37 @@ mod tests {
     }
 
     #[test]
+    fn lengths_are_kept_by_a_models_own_tokenizer() {
+        let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+        let file = shared.join("models/smollm2-135m-instruct/tokenizer.json");
+        let qa = |name: &str| shared.join("data/qa").join(name);
+        let (texts, questions) = (qa("narrativeqa_passages.jsonl"), qa("narrativeqa_questions.jsonl"));
+        if !file.is_file() || !texts.is_file() {
+            println!("not tried: {} or {}: absent", file.display(), texts.display());
+            return;
+        }
+        let tokenizer = crate::model::tokenizer::Tokenizer::read(&file).unwrap();
+        let generators: [(Box<dyn Generator>, usize); 4] = [
+            (Box::new(KeyValues { seed: 42, shots: 0 }), 90),
+            (Box::new(Needles::multi_key(42)), 30),
+            (Box::new(Needles::uuids(42)), 110),
+            (Box::new(Passages::read(&texts, &questions, 100, 42).unwrap()), 350),
+        ];
+        for (generator, unit) in generators {
+            for length in [512, 1024, 2048, 4096] {
+                let start = std::time::Instant::now();
+                let budget = Budget { length, answer: 50, chat: false, turns: 0 };
+                let plan = Plan { questions: 4, depths: depths(3), shots: 0, budget };
+                let (_, manifest) = build(generator.as_ref(), &plan, &[], &tokenizer, "smollm2").unwrap();
+                let (shortest, longest) = (manifest.shortest, manifest.longest);
+                println!("{} {length}: {shortest} to {longest}, {:?}", generator.dataset(), start.elapsed());
+                // No prompt is too long, and none lacks a whole unit.
+                assert!(longest <= length - 50 && shortest + unit > length - 50, "{shortest} {longest} {length}");
+            }
+        }
+    }
+
+    #[test]
     fn the_same_numbers_give_the_same_row_and_others_another() {
         for generator in generators() {
             let (least, _) = generator.units();

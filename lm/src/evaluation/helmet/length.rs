@@ -88,7 +88,7 @@ pub fn most_units(
         return Err(Error::config("length", what));
     }
     // `low` fits; `high` does not, or is one too many.
-    let (mut low, mut of_low, mut high) = (least, first, most.max(least) + 1);
+    let (mut low, mut of_low, mut high, mut of_high) = (least, first, most.max(least) + 1, None);
     let mut guess = guess.unwrap_or(least + 1);
     for turn in 0.. {
         if high - low == 1 {
@@ -97,13 +97,18 @@ pub fn most_units(
         let middle = guess.clamp(low + 1, high - 1);
         let found = tokens(middle)?;
         if found > budget {
-            high = middle;
+            (high, of_high) = (middle, Some(found));
         } else {
             (low, of_low) = (middle, found);
         }
-        // By the tokens of a unit so far, and every third time half way, should units differ much.
-        let each = ((of_low - first) / (low - least).max(1)).max(1);
-        guess = if turn % 3 == 2 { low + (high - low) / 2 } else { low.saturating_add((budget - of_low) / each) };
+        let room = budget - of_low;
+        guess = match of_high {
+            // Every third time half way, should units differ much.
+            Some(_) if turn % 3 == 2 => low + (high - low) / 2,
+            Some(of_high) => low + room * (high - low) / (of_high - of_low),
+            // By the tokens of a unit so far, but not at once to a number that may be far too large.
+            None => low + (room / ((of_low - first) / (low - least).max(1)).max(1)).min(3 * low + 16),
+        };
     }
     Ok((low, of_low))
 }
@@ -189,6 +194,12 @@ mod tests {
 
     #[test]
     fn units_that_differ_much_are_found_too() {
+        // With far too many units at hand, a count that is too large is never tried.
+        let of = |n: usize| {
+            assert!(n < 1000, "{n}");
+            Ok(5 * n)
+        };
+        assert_eq!(most_units(1, 1 << 40, None, 1000, of).unwrap(), (200, 1000));
         // Of growing size, and of none but a few.
         for of in [|n: usize| n * n, |n: usize| n / 50 * 1000, |n: usize| if n > 70 { 10_000 } else { n }] {
             let mut asked = 0;

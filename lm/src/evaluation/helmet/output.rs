@@ -23,9 +23,17 @@ impl Prefix {
     /// # Errors
     /// [`Error::Config`] for a text too long for an expression.
     pub fn new(words: &str) -> Result<Self> {
-        let words = regex::escape(words);
+        Self::expression(&regex::escape(words), words)
+    }
+
+    /// A prefix that is looked for as a regular expression, and literally where it is repeated: so the original takes it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what is no expression.
+    pub fn expression(pattern: &str, words: &str) -> Result<Self> {
         let compile = |pattern: String| Regex::new(&pattern).map_err(|e| Error::config("prefix", e.to_string()));
-        Ok(Prefix { anywhere: compile(format!("(?i){words}"))?, start: compile(format!("(?i)^{words}"))? })
+        let start = compile(format!("(?i)^{}", regex::escape(words)))?;
+        Ok(Prefix { anywhere: compile(format!("(?i)(?:{pattern})"))?, start })
     }
 }
 
@@ -72,7 +80,8 @@ mod tests {
     #[test]
     fn outputs_are_parsed_as_by_the_original() {
         for case in golden::cases("parse_output.json") {
-            let prefix = Prefix::new(case["prefix"].as_str().unwrap()).unwrap();
+            let prefix = case["prefix"].as_str().unwrap();
+            let prefix = Prefix::expression(prefix, prefix).unwrap();
             let output = case["output"].as_str().unwrap();
             assert_eq!(parse_output(output, &prefix), case["parsed"].as_str().unwrap(), "{output:?}");
         }
@@ -92,5 +101,7 @@ mod tests {
         assert_eq!(parse_known("Label: 3", Known::Label), "3");
         assert_eq!(parse_known("Summary: s\n", Known::Summary), "s");
         assert_eq!(parse_known("Corresponding Value: v", Known::Value), "v");
+        assert_eq!(parse_output("a.b x", &Prefix::new("a.").unwrap()), "b x");
+        assert!(Prefix::expression("(", "(").unwrap_err().to_string().starts_with("prefix: "));
     }
 }

@@ -186,7 +186,10 @@ impl Generator for Needles {
             }
         };
         // Several values are spread over the whole, the first of them at the depth.
-        let at = |n: usize| (depth + n as f64 / self.of_key as f64).rem_euclid(1.0 + f64::EPSILON);
+        let at = |n: usize| {
+            let depth = depth + n as f64 / self.of_key as f64;
+            if depth > 1.0 { depth - 1.0 } else { depth }
+        };
         let mut places: Vec<(usize, &String)> =
             values.iter().enumerate().map(|(n, value)| (place(at(n), others + 1), value)).collect();
         places.sort_by(|a, b| b.0.cmp(&a.0));
