@@ -91,8 +91,8 @@ pub fn reported(metric: &str, score: f64) -> f64 {
 /// The column of a data set's metric in the averages: `kilt_nq` and `substring_exact_match` to
 /// `nq substring_exact_match`. `None` where the averages take no such data set.
 pub fn column(dataset: &str, metric: &str) -> Option<&'static str> {
-    let columns = CATEGORIES.iter().flat_map(|(_, columns)| columns.iter().copied());
-    columns.filter(|column| column.split_once(' ').is_some_and(|(d, m)| dataset.contains(d) && m == metric)).next()
+    let mut columns = CATEGORIES.iter().flat_map(|(_, columns)| columns.iter().copied());
+    columns.find(|column| column.split_once(' ').is_some_and(|(d, m)| dataset.contains(d) && m == metric))
 }
 
 /// The mean of each category, and of the categories, from the reported scores by column.

@@ -30,11 +30,14 @@ pub enum By {
     LengthAndDepth,
 }
 
+/// Length and depth.
+type Key = (Option<f64>, Option<f64>);
+
 /// Means of a metric over groups of samples, in rising order of length and depth. Length and depth are `length` and
 /// `depth` of a sample's document.
 pub fn breakdown(samples: &[Sample], metric: &str, by: By) -> Vec<Cell> {
     let number = |sample: &Sample, field: &str| sample.document.get(field).and_then(Value::as_f64);
-    let mut groups: Vec<((Option<f64>, Option<f64>), Vec<f64>)> = Vec::new();
+    let mut groups: Vec<(Key, Vec<f64>)> = Vec::new();
     for sample in samples {
         let Some(score) = sample.scores.get(metric) else { continue };
         let length = number(sample, "length").filter(|_| by != By::Depth);
@@ -46,7 +49,7 @@ pub fn breakdown(samples: &[Sample], metric: &str, by: By) -> Vec<Cell> {
     }
     let order = |value: &Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
     groups.sort_by(|((l, d), _), ((m, e), _)| order(l).total_cmp(&order(m)).then(order(d).total_cmp(&order(e))));
-    let cell = |((length, depth), scores): ((Option<f64>, Option<f64>), Vec<f64>)| {
+    let cell = |((length, depth), scores): (Key, Vec<f64>)| {
         let samples = scores.len();
         let mean = scores.iter().sum::<f64>() / samples as f64;
         let squares = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>();

@@ -194,6 +194,72 @@ mod tests {
     }
 
     #[test]
+    fn demonstrations_of_citations_depend_on_the_question_alone_when_mended() {
+        let docs = json!([{"title": "t", "text": "x"}]);
+        let solved = |n: usize| json!({"question": format!("d{n}"), "answer": "a", "docs": docs});
+        let prompts = json!({"instruction": "I", "demo_prompt": "{question}", "doc_prompt": "{ID}{title}{text}",
+            "demos": (0..9).map(solved).collect::<Vec<_>>()});
+        let row = |n: usize| json!({"question": format!("q{n}"), "answer": "a", "docs": docs, "qa_pairs": []});
+        let dataset = Dataset::named("alce_asqa_5").unwrap();
+        let sampling = Sampling { shots: 3, seed: 42, samples: None };
+        let of_last = |count: usize, compat| {
+            let tests = (10 - count..10).map(row).collect();
+            let examples = examples(&dataset, rows(tests), rows(vec![prompts.clone()]), &sampling, compat).unwrap();
+            assert!(examples[0].details.contains_key("qa_pairs") && examples[0].details.contains_key("docs"));
+            examples.last().unwrap().fields[0].1.clone()
+        };
+        assert_eq!(of_last(1, Compat::Mended), of_last(5, Compat::Mended));
+        assert_ne!(of_last(1, Compat::Original), of_last(5, Compat::Original));
+    }
+
+    #[test]
+    fn solved_stories_and_cases_are_drawn_from_the_seed() {
+        let sampling = |shots, samples| Sampling { shots, seed: 42, samples };
+        let story = |n: usize| json!({"document": {"text": format!("s{n}")}, "question": {"text": format!("q{n}")}, "answers": [{"text": "a"}]});
+        let stories: Vec<Value> = (0..9).map(story).collect();
+        let dataset = Dataset::named("narrativeqa_100").unwrap();
+        let told = |shots| {
+            let found = examples(
+                &dataset,
+                rows(stories.clone()),
+                rows(stories.clone()),
+                &sampling(shots, Some(4)),
+                Compat::Mended,
+            );
+            found.map(|examples| (examples.len(), examples[0].fields[0].1.clone()))
+        };
+        let (count, demos) = told(2).unwrap();
+        assert_eq!((count, told(2).unwrap().1 == demos), (4, true));
+        assert!(demos.starts_with("For example:\n\nQuestion: q") && demos.contains("\nAnswer: a\n\nQuestion: q"));
+        assert!(told(10).unwrap_err().to_string().starts_with("demos: expected at least 10 rows, found 9"));
+
+        let case = |n: usize| json!({"id": n, "sources": ["s"], "summary/short": if n == 0 { None } else { Some("short") }, "summary/long": "l"});
+        let cases: Vec<Value> = (0..9).map(case).collect();
+        let dataset = Dataset::named("multi_lexsum_100").unwrap();
+        let found =
+            examples(&dataset, rows(cases.clone()), rows(cases[1..].to_vec()), &sampling(1, None), Compat::Mended);
+        let found = found.unwrap();
+        assert_eq!(found.len(), 8);
+        assert!(found[0].fields[0].1.starts_with("Example summaries:\n\nSummary: short\n\nNow, write"));
+    }
+
+    #[test]
+    fn one_file_of_nlu_is_split_and_labels_without_a_number_are_told() {
+        let row = |n: usize| json!({"text": format!("t{n}"), "label": n % 4});
+        let all: Vec<Value> = (0..41).map(row).collect();
+        let dataset = Dataset::named("icl_nlu_8shot_balance").unwrap();
+        let sampling = Sampling { shots: 0, seed: 42, samples: None };
+        let found = examples(&dataset, rows(all.clone()), Vec::new(), &sampling, Compat::Mended).unwrap();
+        assert_eq!((found.len(), found[0].units.len()), (5, 8));
+        let none = examples(&Dataset::named("icl_x_2shot").unwrap(), rows(all), Vec::new(), &sampling, Compat::Mended);
+        assert!(none.unwrap_err().to_string().starts_with("demos: expected a file of training rows"));
+        let wrong = vec![json!({"text": "t", "label": 70})];
+        let told =
+            examples(&dataset, rows(wrong.clone()), rows(wrong), &sampling, Compat::Mended).unwrap_err().to_string();
+        assert!(told.contains("row 1: label: expected a label from 0 to 67"), "{told}");
+    }
+
+    #[test]
     fn a_missing_field_is_told_with_file_row_and_field() {
         let sampling = Sampling { shots: 0, seed: 42, samples: None };
         for (name, row, field) in [

@@ -72,10 +72,9 @@ pub fn demonstrations<'a>(rows: &[&'a Row], key: &str, shots: usize, seed: u64) 
         if demonstrations.len() == shots {
             break;
         }
-        if let Some(row) = rows.get(place) {
-            if seen.insert(row.key(key)?) {
-                demonstrations.push(*row);
-            }
+        let Some(row) = rows.get(place) else { continue };
+        if seen.insert(row.key(key)?) {
+            demonstrations.push(*row);
         }
     }
     if demonstrations.len() < shots {
@@ -156,4 +155,65 @@ pub(super) fn first_shuffled(count: usize, sampling: &Sampling) -> Result<Vec<us
         return Err(Error::config("demos", format!("expected at least {} rows, found {count}", sampling.shots)));
     }
     Ok(shuffled(count, sampling.seed).into_iter().take(sampling.shots).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    fn rows(ids: &[Value]) -> Vec<Row> {
+        let file = Arc::new(PathBuf::from("f.jsonl"));
+        let row = |(n, id): (usize, &Value)| Row::new(json!({"id": id}), &file, format!("line {}", n + 1)).unwrap();
+        ids.iter().enumerate().map(row).collect()
+    }
+
+    #[test]
+    fn all_rows_of_a_drawn_key_stay_in_order() {
+        let ids: Vec<Value> = (0..30).map(|n| json!(format!("q{}", n % 10))).collect();
+        let sampling = Sampling { shots: 0, seed: 42, samples: Some(6) };
+        let kept: Vec<String> =
+            by_key(rows(&ids), "id", &sampling).unwrap().iter().map(|row| row.key("id").unwrap()).collect();
+        // python3: random.seed(42); random.sample(sorted("q%d" % n for n in range(10)), 6)
+        let expected: Vec<String> = (0..3).flat_map(|_| [0, 1, 4, 5, 6, 9]).map(|n| format!("q{n}")).collect();
+        assert_eq!(kept, expected);
+        // Numbers are sorted as numbers: among texts, place 10 is that of "8".
+        let ids: Vec<Value> = (0..12).map(|n| json!(n)).collect();
+        let kept = by_key(rows(&ids), "id", &Sampling { samples: Some(3), ..sampling }).unwrap();
+        // python3: random.seed(42); sorted(random.sample(range(12), 3))
+        assert_eq!(kept.iter().map(|row| row.integer("id").unwrap()).collect::<Vec<_>>(), [0, 1, 10]);
+    }
+
+    #[test]
+    fn labels_are_balanced_and_repeat_when_they_must() {
+        let labels: Vec<i64> = (0..40).map(|n| if n < 3 { 7 } else { n % 3 }).collect();
+        let places = balanced(&labels, 26, 1).unwrap();
+        assert_eq!(places.len(), 26);
+        let count = |label| places.iter().filter(|place| labels[**place] == label).count();
+        assert!([7, 0, 1, 2].into_iter().all(|label| (6..=7).contains(&count(label))));
+        assert!(places[..4].iter().map(|place| labels[*place]).collect::<HashSet<_>>().len() == 4);
+        assert!(balanced(&[], 3, 1).unwrap().is_empty());
+    }
+
+    #[test]
+    fn rows_drawn_alike_come_once_until_all_are_used() {
+        let places = alike(5, 13, 3).unwrap();
+        assert_eq!(places.len(), 13);
+        assert_eq!(places[..5].iter().collect::<HashSet<_>>().len(), 5);
+        assert!(alike(0, 1, 3).unwrap_err().to_string().starts_with("demos: expected rows to draw 1 from"));
+    }
+
+    #[test]
+    fn too_few_different_demonstrations_are_told() {
+        let rows = rows(&["a", "a", "b"].map(Value::from));
+        let rows: Vec<&Row> = rows.iter().collect();
+        let found = demonstrations(&rows, "id", 2, 5).unwrap();
+        assert_ne!(found[0].key("id").unwrap(), found[1].key("id").unwrap());
+        let message = demonstrations(&rows, "id", 3, 5).unwrap_err().to_string();
+        assert_eq!(message, "demos: expected at least 3 different in \"id\", found 2");
+        let message = demonstrations(&rows, "qid", 1, 5).unwrap_err().to_string();
+        assert!(message.starts_with("f.jsonl: line ") && message.contains("qid: expected"), "{message}");
+    }
 }

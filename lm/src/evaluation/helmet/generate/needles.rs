@@ -192,7 +192,7 @@ impl Generator for Needles {
         };
         let mut places: Vec<(usize, &String)> =
             values.iter().enumerate().map(|(n, value)| (place(at(n), others + 1), value)).collect();
-        places.sort_by(|a, b| b.0.cmp(&a.0));
+        places.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
         for (place, value) in places {
             sentences.insert(place.min(sentences.len()), self.sentence(&key, value));
         }
