@@ -48,7 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ];
         for (name, candidate) in candidates {
             let found = scores(&candidate, &[text]);
-            let row = ["rougeL_f1", "rougeLsum_f1", "f1"].map(|metric| 100.0 * found.get(metric).copied().unwrap_or(0.0));
+            let row =
+                ["rougeL_f1", "rougeLsum_f1", "f1"].map(|metric| 100.0 * found.get(metric).copied().unwrap_or(0.0));
             match table.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, rows)) => rows.push(row),
                 None => table.push((name, vec![row])),
@@ -63,8 +64,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Every verb of a short list turned into its opposite.
+/// Every word of a short list turned into its opposite.
 fn negated(words: &[&str]) -> String {
-    let negate = |word: &&str| NEGATIONS.iter().find(|(from, _)| from == word).map_or(*word, |(_, to)| *to);
-    words.iter().map(negate).collect::<Vec<_>>().join(" ")
+    words.iter().map(|word| opposite(word)).collect::<Vec<_>>().join(" ")
+}
+
+fn opposite(word: &str) -> &str {
+    NEGATIONS.iter().find(|(from, _)| *from == word).map_or(word, |(_, to)| to)
 }
