@@ -145,8 +145,9 @@ pub fn write(out: &Path, done: &[Done], results: &Value) -> Result<()> {
 
 /// A Markdown table: tasks, metrics, values with standard errors, and how many answers did not parse.
 pub fn table(done: &[Done]) -> String {
-    let mut text =
-        String::from("| task | version | samples | metric | value | stderr | unparsed |\n|---|---|---|---|---|---|---|\n");
+    let mut text = String::from(
+        "| task | version | samples | metric | value | stderr | unparsed |\n|---|---|---|---|---|---|---|\n",
+    );
     for task in done {
         let unparsed = format!("{:.3}", task.parse_failures());
         let mut row = |metric: &str, samples: usize, value: f64, error: Option<f64>| {

@@ -123,7 +123,8 @@ impl Choice {
         let target = target.trim();
         let right = choices.iter().position(|choice| choice.trim() == target);
         let right = right.or_else(|| target.parse().ok().filter(|place| *place < choices.len()));
-        let right = right.ok_or_else(|| fail(format!("target: expected one of {choices:?} or its place, found {target:?}")))?;
+        let right =
+            right.ok_or_else(|| fail(format!("target: expected one of {choices:?} or its place, found {target:?}")))?;
         Ok(Question { prompt: render("prompt", &self.options.prompt)?, choices, right })
     }
 
@@ -172,9 +173,8 @@ impl Task for Choice {
             let n = question.choices.len();
             let responses: Vec<Response> = answers.by_ref().take(n).collect();
             let per_byte = |k: usize| responses[k].sum() / question.choices[k].len().max(1) as f64;
-            let best = |score: &dyn Fn(usize) -> f64| {
-                (0..n).fold(0, |best, k| if score(k) > score(best) { k } else { best })
-            };
+            let best =
+                |score: &dyn Fn(usize) -> f64| (0..n).fold(0, |best, k| if score(k) > score(best) { k } else { best });
             let (chosen, normalised) = (best(&|k| responses[k].sum()), best(&per_byte));
             let right = |place: usize| f64::from(u8::from(place == question.right));
             Sample {

@@ -1,13 +1,15 @@
 //! Rows of a data file and texts made of their fields.
 
 use crate::{Error, Result};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, Value};
 use minijinja::{Environment, UndefinedBehavior};
-use serde_json::{Map, Value};
+use serde_json::Map;
 use std::path::{Path, PathBuf};
 use tesseral_datasets::jsonl::Lines;
 
 /// A row: fields by name.
-pub type Row = Map<String, Value>;
+pub type Row = Map<String, serde_json::Value>;
 
 /// Reads JSON lines (`.jsonl`), a JSON list of objects (`.json`) or a table with a heading (`.csv`, all fields texts).
 ///
@@ -34,7 +36,7 @@ fn table(path: &Path) -> Result<Vec<Row>> {
     let mut reader = csv::Reader::from_path(path).map_err(fail)?;
     let names = reader.headers().map_err(fail)?.clone();
     let row = |record: csv::StringRecord| {
-        names.iter().zip(record.iter()).map(|(name, value)| (name.to_string(), Value::from(value))).collect()
+        names.iter().zip(record.iter()).map(|(name, value)| (name.to_string(), value.into())).collect()
     };
     reader.records().map(|record| record.map(row).map_err(fail)).collect()
 }
@@ -59,15 +61,16 @@ impl Template {
     /// # Errors
     /// [`Error::Format`]: a template that does not parse, a field that is not there.
     pub fn render(&self, row: &Row, number: usize) -> Result<String> {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.set_keep_trailing_newline(true);
-        environment.render_str(&self.text, minijinja::Value::from_serialize(row)).map_err(|e| {
+        let fail = |e: minijinja::Error| {
             let fields: Vec<&str> = row.keys().map(String::as_str).collect();
             let what = format!("row {number}: {} {:?}: {e} (fields: {})", self.key, self.text, fields.join(", "));
             Error::format(&self.source, what)
-        })
+        };
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build().map_err(fail)?);
+        environment.render_str(&self.text, Value::from(Serde(row))).map_err(fail)
     }
 }
 

@@ -1,0 +1,60 @@
+//! Tasks as TOML files: the family, and what the family asks for.
+
+pub mod choice;
+pub mod generation;
+pub mod rows;
+
+use super::task::Task;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A task file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "family", rename_all = "kebab-case")]
+pub enum TaskFile {
+    /// The most probable of some options.
+    Choice(choice::ChoiceOptions),
+    /// A short text beside right answers.
+    Generation(generation::GenerationOptions),
+}
+
+impl TaskFile {
+    /// Reads a task file.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Format`] with the key that is wrong.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        toml::from_str(&text).map_err(|e| Error::format(path, e.to_string().trim().to_string()))
+    }
+
+    /// The task with its data, whose files are named from the folder `data`.
+    ///
+    /// # Errors
+    /// Those of the data.
+    pub fn open(self, data: &Path) -> Result<Box<dyn Task>> {
+        Ok(match self {
+            TaskFile::Choice(options) => Box::new(choice::Choice::open(options, data)?),
+            TaskFile::Generation(options) => Box::new(generation::Generation::open(options, data)?),
+        })
+    }
+}
+
+/// All task files of a folder, by name; or the one file.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Format`] for a folder without a task file.
+pub fn find(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.into()]);
+    }
+    let entries = std::fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+    let mut files: Vec<PathBuf> = entries.map_err(Error::io(path))?.iter().map(std::fs::DirEntry::path).collect();
+    files.retain(|file| file.extension().is_some_and(|e| e == "toml"));
+    files.sort();
+    if files.is_empty() {
+        return Err(Error::format(path, "expected at least one task file (.toml), found none"));
+    }
+    Ok(files)
+}
