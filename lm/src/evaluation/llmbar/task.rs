@@ -142,3 +142,118 @@ impl Task for LlmBar {
         Scores::from([("kappa".into(), kappa.average), ("kappa_agreement".into(), kappa.agreement)])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluation::backend::{Backend, Tell};
+    use crate::evaluation::request::{Prompt, Request, Response};
+    use crate::evaluation::store::Store;
+
+    /// Prefers the place shown first a little, and "good" more.
+    struct Judge;
+
+    impl Backend for Judge {
+        fn identity(&self) -> &str {
+            "judge"
+        }
+
+        fn answer(&self, requests: &[Request], tell: &mut Tell<'_>) -> Result<()> {
+            for (place, request) in requests.iter().enumerate() {
+                let (turns, name) = match request {
+                    Request::Generate { prompt: Prompt::Chat(turns), .. } => (turns, ""),
+                    Request::LogLikelihood { prompt: Prompt::Chat(turns), continuation } => {
+                        assert_eq!(turns.last().unwrap().content, "Output (");
+                        (turns, continuation.as_str())
+                    }
+                    other => panic!("{other:?}"),
+                };
+                let (first, second) = turns[0].content.split_once('|').unwrap();
+                let good = |text: &str| f64::from(u8::from(text.contains("good")));
+                let odds = good(first) - good(second) + 0.1;
+                let response = match name {
+                    "" => Response::Text { text: format!("Output ({})", if odds > 0.0 { "a" } else { "b" }) },
+                    name => {
+                        let sum = if name == "a" { odds } else { 0.0 };
+                        Response::LogLikelihood { sum, tokens: 1, greedy: false }
+                    }
+                };
+                tell(place, response)?;
+            }
+            Ok(())
+        }
+    }
+
+    const MODULE: &str = r#"{"prompt": "comparison/x.txt", "model_name": "m", "generate_kwargs": {"max_new_tokens": 5},
+        "parsing": {"1": "Output \\(a\\)", "2": "Output \\(b\\)"}}"#;
+    const DATA: &str = r#"[{"input": "i", "output_1": "good one", "output_2": "bad", "label": 1},
+        {"input": "i", "output_1": "bad", "output_2": "bad too", "label": 2}]"#;
+
+    fn open(rest: Value) -> (tempfile::TempDir, Result<LlmBar>) {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("config/GPT-4/Vanilla.json", &format!("[{MODULE}]"));
+        write("config/GPT-4/CoT.json", &format!("[{MODULE}]").replace("\\\\)", "\\\\) is better."));
+        write("prompts/comparison/x.txt", "<|im_start|>user\n{output_1}|{output_2}\n<|im_end|>");
+        write("Natural/dataset.json", DATA);
+        let mut options = json!({"dataset": folder.path().join("Natural"), "evaluators": folder.path()});
+        options.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        let options: Options = serde_json::from_value(options).unwrap();
+        let task = LlmBar::open(options);
+        (folder, task)
+    }
+
+    fn scores(rest: Value) -> Vec<Scores> {
+        let (_folder, task) = open(rest);
+        let task = task.unwrap();
+        let mut store = Store::in_memory();
+        let samples = task.run(&mut Asker::new(&Judge, &mut store), None).unwrap();
+        assert_eq!(task.overall(&samples).len(), 2);
+        samples.into_iter().map(|sample| sample.scores).collect()
+    }
+
+    #[test]
+    fn text_and_log_probability_verdicts_are_scored() {
+        for verdict in ["text", "log-probability"] {
+            let found = scores(json!({"verdict": verdict}));
+            let of = |name: &str| [found[0][name], found[1][name]];
+            // Where nothing is good, the place decides.
+            assert_eq!(of("accuracy"), [1.0, 0.5], "{verdict}");
+            assert_eq!(of("agreement"), [1.0, 0.0]);
+            assert_eq!(of("prefers_first_shown"), [0.5, 1.0]);
+            assert_eq!(of("prefers_longer"), [1.0, 0.5]);
+        }
+        let averaged = scores(json!({"verdict": "averaged-log-probability"}));
+        assert_eq!(averaged[0]["accuracy"], 1.0);
+        // Both orders lean to their first place alike: no winner.
+        assert_eq!((averaged[1]["unparsed"], averaged[1]["agreement"]), (1.0, 0.0));
+        let original = scores(json!({"verdict": "averaged-log-probability", "compat": "original"}));
+        assert_eq!(original[1]["agreement"], 1.0);
+    }
+
+    #[test]
+    fn a_task_says_on_what_it_depends() {
+        let (_folder, task) = open(json!({}));
+        let task = task.unwrap();
+        assert_eq!(task.name(), "llmbar/Natural/Vanilla");
+        let files = task.describe()["files"].as_object().unwrap().len();
+        assert_eq!(files, 3);
+        let mut store = Store::in_memory();
+        let samples = task.run(&mut Asker::new(&Judge, &mut store), Some(1)).unwrap();
+        assert_eq!((samples.len(), samples[0].requests.len(), &samples[0].target), (1, 2, &json!("1")));
+        assert_eq!(samples[0].parsed["winners"], json!(["1", "1"]));
+    }
+
+    #[test]
+    fn options_that_do_not_fit_are_refused() {
+        let message = open(json!({"strategy": "CoT", "verdict": "log-probability"})).1.unwrap_err().to_string();
+        assert!(message.starts_with("verdict: expected text for a strategy that explains or rates (CoT)"), "{message}");
+        let unknown = json!({"dataset": "d", "evaluators": "e", "stratgy": "CoT"});
+        let message = serde_json::from_value::<Options>(unknown).unwrap_err().to_string();
+        assert!(message.contains("unknown field `stratgy`"), "{message}");
+    }
+}
