@@ -73,10 +73,12 @@ impl Done {
         names.into_iter().filter_map(|name| Some((name.clone(), mean(&scores(name))?))).collect()
     }
 
-    /// Share of the samples whose answers did not parse.
+    /// Share of the samples whose answers did not parse; where a sample has several answers, its score `unparsed` is its share.
     pub fn parse_failures(&self) -> f64 {
-        let failed = self.samples.iter().filter(|sample| sample.parsed.is_null()).count();
-        failed as f64 / self.samples.len().max(1) as f64
+        let failed = |sample: &Sample| {
+            sample.scores.get("unparsed").copied().unwrap_or(f64::from(u8::from(sample.parsed.is_null())))
+        };
+        self.samples.iter().map(failed).sum::<f64>() / self.samples.len().max(1) as f64
     }
 
     fn results(&self) -> Value {
@@ -134,7 +136,7 @@ pub fn results(done: &[Done], model: &str, limit: Option<usize>, date: SystemTim
 pub fn write(out: &Path, done: &[Done], results: &Value) -> Result<()> {
     std::fs::create_dir_all(out).map_err(Error::io(out))?;
     for task in done {
-        let file = out.join(format!("samples_{}.jsonl", task.name));
+        let file = out.join(format!("samples_{}.jsonl", task.name.replace(['/', '\\'], "_")));
         write_atomic(&file, |file| {
             task.samples.iter().enumerate().try_for_each(|(k, sample)| writeln!(file, "{}", task.line(k, sample)))
         })?;

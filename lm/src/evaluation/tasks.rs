@@ -4,6 +4,7 @@ pub mod choice;
 pub mod generation;
 pub mod rows;
 
+use super::llmbar;
 use super::task::Task;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ pub enum TaskFile {
     Choice(choice::ChoiceOptions),
     /// A short text beside right answers.
     Generation(generation::GenerationOptions),
+    /// Which of two answers follows an instruction.
+    Llmbar(llmbar::task::Options),
 }
 
 impl TaskFile {
@@ -37,6 +40,10 @@ impl TaskFile {
         Ok(match self {
             TaskFile::Choice(options) => Box::new(choice::Choice::open(options, data)?),
             TaskFile::Generation(options) => Box::new(generation::Generation::open(options, data)?),
+            TaskFile::Llmbar(options) => {
+                let (dataset, evaluators) = (data.join(&options.dataset), data.join(&options.evaluators));
+                Box::new(llmbar::task::LlmBar::open(llmbar::task::Options { dataset, evaluators, ..options })?)
+            }
         })
     }
 }

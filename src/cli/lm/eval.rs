@@ -1,5 +1,6 @@
-//! `tesseral lm eval run | ls | validate`: benchmarks of language models.
+//! `tesseral lm eval run | ls | validate | llmbar`: benchmarks of language models.
 
+mod llmbar;
 mod ls;
 mod run;
 mod validate;
@@ -19,6 +20,9 @@ pub(crate) enum Eval {
     Ls(ls::Ls),
     /// Check task files and their data without a model, and show the first request of each
     Validate(validate::Validate),
+    /// Judges of instruction following (LLMBar): replay, bias
+    #[command(subcommand)]
+    Llmbar(llmbar::LlmBar),
 }
 
 impl Eval {
@@ -27,6 +31,7 @@ impl Eval {
             Eval::Run(verb) => verb.run(common),
             Eval::Ls(verb) => verb.run(common),
             Eval::Validate(verb) => verb.run(common),
+            Eval::Llmbar(verb) => verb.run(common),
         }
     }
 }

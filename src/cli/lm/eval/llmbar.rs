@@ -1,7 +1,7 @@
-//! `tesseral lm eval llmbar replay | bias`.
+//! `tesseral lm eval llmbar replay | bias`: stored results of judges, computed again and looked through.
 
 use anyhow::{Result, ensure};
-use clap::Args;
+use clap::{Args, Subcommand};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -9,6 +9,23 @@ use tesseral::lm::evaluation::llmbar::bias::{self, Bias as Leanings};
 use tesseral::lm::evaluation::llmbar::replay::{Replay as Replayed, table};
 
 use crate::cli::Common;
+
+#[derive(Subcommand)]
+pub(crate) enum LlmBar {
+    /// Compute stored winners and statistics again; fails if one differs
+    Replay(Replay),
+    /// What judges lean to: the output shown first, the longer one
+    Bias(Bias),
+}
+
+impl LlmBar {
+    pub(crate) fn run(&self, common: &Common) -> Result<()> {
+        match self {
+            LlmBar::Replay(verb) => verb.run(common),
+            LlmBar::Bias(verb) => verb.run(common),
+        }
+    }
+}
 
 #[derive(Args)]
 pub(crate) struct Replay {
@@ -81,7 +98,8 @@ impl Bias {
 }
 
 fn bias_text(leanings: &Leanings) -> String {
-    let mut text = String::from("percent of verdicts for the output shown first / for the longer one / without a winner\n");
+    let mut text =
+        String::from("percent of verdicts for the output shown first / for the longer one / without a winner\n");
     for row in &leanings.judges {
         let _ = write!(text, "{:<13} {:<25} all {}", row.llm, row.strategy, shares(&row.all));
         for (subset, found) in ordered(&row.subsets) {
