@@ -1,10 +1,11 @@
 //! Settings of a strategy as the benchmark keeps them: `config/LLM/STRATEGY.json`, an array of modules.
 
-use super::parse::Parser;
+use super::parse::{Parser, Parsers};
 use crate::evaluation::request::Decoding;
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What is added to the logits of the first token of each text to avoid, by the original.
 pub const AVOIDED: f64 = -100.0;
@@ -139,8 +140,8 @@ impl ModuleConfig {
     ///
     /// # Errors
     /// [`Error::Format`] naming `path` where a pattern is none.
-    pub fn parser(&self, path: &Path) -> Result<Option<Parser>> {
-        let parser = self.parsing.as_ref().map(|patterns| Parser::new(&patterns.first, &patterns.second));
+    pub fn parser(&self, path: &Path, parsers: &mut Parsers) -> Result<Option<Arc<Parser>>> {
+        let parser = self.parsing.as_ref().map(|patterns| parsers.get(&patterns.first, &patterns.second));
         parser.transpose().map_err(|e| Error::format(path, format!("{}: parsing: {e}", self.prompt)))
     }
 }
@@ -153,7 +154,7 @@ mod tests {
         let path = Path::new("c.json");
         let modules = ModuleConfig::parse(path, text.as_bytes());
         let first = modules.and_then(|modules| {
-            modules[0].parser(path)?;
+            modules[0].parser(path, &mut Parsers::default())?;
             modules[0].generation(path)
         });
         first.unwrap_err().to_string()

@@ -3,7 +3,8 @@
 use super::winner::Winner;
 use regex::Regex;
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 /// `str.strip` of Python, whose blanks are those of Unicode and four separators of ASCII.
 pub fn strip(text: &str) -> &str {
@@ -46,6 +47,26 @@ impl Parser {
     /// Whether a bare answer is understood, without an explanation before it.
     pub fn is_direct(&self) -> bool {
         self.winner("Output (a)") == Some(Winner::First) && self.winner("Output (b)") == Some(Winner::Second)
+    }
+}
+
+/// Parsers made once for each pair of patterns: making one takes as long as reading some hundred completions.
+#[derive(Debug, Default)]
+pub struct Parsers(HashMap<(String, String), Arc<Parser>>);
+
+impl Parsers {
+    /// That of a pair of patterns.
+    ///
+    /// # Errors
+    /// Those of a pattern.
+    pub fn get(&mut self, first: &str, second: &str) -> Result<Arc<Parser>, regex::Error> {
+        let patterns = (first.to_string(), second.to_string());
+        if let Some(parser) = self.0.get(&patterns) {
+            return Ok(parser.clone());
+        }
+        let parser = Arc::new(Parser::new(first, second)?);
+        self.0.insert(patterns, parser.clone());
+        Ok(parser)
     }
 }
 

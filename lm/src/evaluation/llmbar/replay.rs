@@ -3,6 +3,7 @@
 
 use super::config::ModuleConfig;
 use super::outcome::rated;
+use super::parse::Parsers;
 use super::statistics::{Judged, Statistics};
 use super::stored::{Judgement, Outcome, ResultFolder, Tree};
 use super::strategy::{Kind, is_conflict, kind};
@@ -75,7 +76,10 @@ impl Replay {
         }
         let evaluators = evaluators.map_or_else(|| tree.evaluators(), |path| Ok(path.to_path_buf()))?;
         let names: BTreeSet<_> = tree.results.iter().map(|result| (&result.llm, &result.strategy)).collect();
-        let kinds: BTreeMap<_, _> = names.into_iter().map(|name| (name, kinds(&evaluators, name.0, name.1))).collect();
+        let mut parsers = Parsers::default();
+        let names = names.into_iter();
+        let kinds: BTreeMap<_, _> =
+            names.map(|name| (name, kinds(&evaluators, name.0, name.1, &mut parsers))).collect();
         let one = |result: &ResultFolder| match kinds.get(&(&result.llm, &result.strategy)) {
             Some(Ok(kinds)) => File::replay(&tree, result, kinds),
             Some(Err(e)) => File::failed(&tree, &result.path.join("result.json"), e.to_string()),
@@ -103,9 +107,9 @@ impl Replay {
 }
 
 /// What the modules of a strategy do, prompts left aside.
-fn kinds(evaluators: &Path, llm: &str, strategy: &str) -> Result<Vec<Kind>> {
+fn kinds(evaluators: &Path, llm: &str, strategy: &str, parsers: &mut Parsers) -> Result<Vec<Kind>> {
     let path = evaluators.join("config").join(llm).join(format!("{strategy}.json"));
-    ModuleConfig::read(&path)?.iter().map(|config| kind(config, &path)).collect()
+    ModuleConfig::read(&path)?.iter().map(|config| kind(config, &path, parsers)).collect()
 }
 
 impl File {

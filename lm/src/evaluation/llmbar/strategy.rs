@@ -3,13 +3,14 @@
 use super::config::{Generation, ModuleConfig};
 use super::dataset::{Example, sha256};
 use super::outcome::{Answer, Outcome};
-use super::parse::{Parser, exchange_outputs};
+use super::parse::{Parser, Parsers, exchange_outputs};
 use super::prompt::{Field, Template, unknown};
 use super::winner::{Order, Winner};
 use crate::{Error, Result};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Strategies of the paper, by the names of their files.
 pub const STRATEGIES: [&str; 15] = [
@@ -36,9 +37,9 @@ pub enum Kind {
     /// Writes a text for later modules, of the instruction alone.
     Auxiliary,
     /// Compares the outputs in both orders.
-    Comparison(Parser),
+    Comparison(Arc<Parser>),
     /// Decides, in both orders, between the explanations of the comparison before it, where their winners differ.
-    SwapAndSynthesize(Parser),
+    SwapAndSynthesize(Arc<Parser>),
     /// Rates each output alone.
     Rating,
 }
@@ -85,9 +86,10 @@ impl Strategy {
         }
         let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
         let mut modules: Vec<Module> = Vec::new();
+        let mut parsers = Parsers::default();
         for config in ModuleConfig::parse(&path, &bytes)? {
             let generation = config.generation(&path)?;
-            let kind = kind(&config, &path)?;
+            let kind = kind(&config, &path, &mut parsers)?;
             let template = Template::read(&evaluators.join("prompts").join(&config.prompt))?;
             let auxiliaries = modules.iter().filter(|module| matches!(module.kind, Kind::Auxiliary)).count();
             let known = known_fields(&kind, auxiliaries);
@@ -116,9 +118,9 @@ impl Strategy {
 }
 
 /// What a module does, by the folder of its prompt.
-pub(super) fn kind(config: &ModuleConfig, path: &Path) -> Result<Kind> {
+pub(super) fn kind(config: &ModuleConfig, path: &Path, parsers: &mut Parsers) -> Result<Kind> {
     let folder = config.prompt.split('/').next().unwrap_or_default();
-    match (folder, config.parser(path)?) {
+    match (folder, config.parser(path, parsers)?) {
         ("auxiliary", None) => Ok(Kind::Auxiliary),
         ("rating", None) => Ok(Kind::Rating),
         ("comparison", Some(parser)) => Ok(Kind::Comparison(parser)),
