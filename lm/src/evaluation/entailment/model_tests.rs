@@ -71,6 +71,38 @@ fn deberta_has_the_logits_of_transformers_alone_and_in_a_batch() {
     }
     let expected: Vec<bool> = cases.iter().map(|c| c.logits[0] > c.logits[1] && c.logits[0] > c.logits[2]).collect();
     assert_eq!(model.entails(&pairs(&cases)).unwrap(), expected);
+    let probabilities = model.probabilities(&pairs(&cases)).unwrap();
+    for (probability, case) in probabilities.iter().zip(&cases) {
+        let all: f64 = case.logits.iter().map(|logit| f64::from(*logit).exp()).sum();
+        assert!((probability - f64::from(case.logits[0]).exp() / all).abs() < 1e-4);
+    }
+}
+
+/// A copy of the DeBERTa folder with other labels.
+fn relabelled(changes: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["tokenizer.json", "model.safetensors"] {
+        std::fs::copy(root().join("deberta").join(name), folder.path().join(name)).unwrap();
+    }
+    let mut config = std::fs::read_to_string(root().join("deberta/config.json")).unwrap();
+    for (from, to) in changes {
+        assert!(config.contains(from));
+        config = config.replace(from, to);
+    }
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    folder
+}
+
+#[test]
+fn the_name_of_a_label_decides_which_class_is_entailment() {
+    let folder = relabelled(&[
+        ("\"0\": \"entailment\"", "\"0\": \"not_entailment\""),
+        ("\"1\": \"neutral\"", "\"1\": \"ENTAILMENT\""),
+    ]);
+    let (model, cases) = (Deberta::open(folder.path(), None).unwrap(), cases("deberta"));
+    let expected: Vec<bool> = cases.iter().map(|c| c.logits[1] > c.logits[0] && c.logits[1] > c.logits[2]).collect();
+    assert!(expected.contains(&true));
+    assert_eq!(model.entails(&pairs(&cases)).unwrap(), expected);
 }
 
 #[test]
@@ -82,12 +114,7 @@ fn a_folder_of_something_else_is_refused() {
     assert!(missing.contains("config.json"), "{missing}");
     let long = error(Deberta::open(&root().join("deberta"), Some(65)).err());
     assert!(long.contains("expected 1 to 64"), "{long}");
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["tokenizer.json", "model.safetensors"] {
-        std::fs::copy(root().join("deberta").join(name), folder.path().join(name)).unwrap();
-    }
-    let config = std::fs::read_to_string(root().join("deberta/config.json")).unwrap();
-    std::fs::write(folder.path().join("config.json"), config.replace("\"entailment\"", "\"LABEL_0\"")).unwrap();
+    let folder = relabelled(&[("\"entailment\"", "\"LABEL_0\"")]);
     let unnamed = error(Deberta::open(folder.path(), None).err());
     assert!(
         unnamed.contains("expected a label named entailment, found [LABEL_0, contradiction, neutral]"),
