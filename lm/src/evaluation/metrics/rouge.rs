@@ -1,0 +1,121 @@
+//! ROUGE (Lin 2004): n-grams and longest common subsequences, as `rouge_score` 0.1.2 counts them.
+//!
+//! Words are runs of a-z and 0-9 of the text in lower case (other letters part words), those of more than three letters
+//! stemmed by [`porter`](super::porter).
+
+mod subsequence;
+mod vocabulary;
+
+pub use vocabulary::{Vocabulary, Words};
+
+use std::collections::HashMap;
+use subsequence::Rows;
+
+/// Agreement of a prediction with a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Score {
+    /// Part of the prediction that is in the target.
+    pub precision: f64,
+    /// Part of the target that is in the prediction.
+    pub recall: f64,
+    /// Harmonic mean of both.
+    pub f1: f64,
+}
+
+impl Score {
+    /// Nothing in common where a side is empty.
+    fn new(common: usize, target: usize, prediction: usize) -> Self {
+        if common == 0 || target == 0 || prediction == 0 {
+            return Score::default();
+        }
+        let (precision, recall) = (common as f64 / prediction as f64, common as f64 / target as f64);
+        Score { precision, recall, f1: 2.0 * precision * recall / (precision + recall) }
+    }
+}
+
+/// ROUGE-n: common runs of `n` words, each counted as often as it stands in both. 0 for n = 0.
+pub fn rouge_n(target: &Words, prediction: &Words, n: usize) -> Score {
+    if n == 0 {
+        return Score::default();
+    }
+    let (target, prediction) = (target.all(), prediction.all());
+    let mut counts: HashMap<&[u32], usize> = HashMap::with_capacity(target.len());
+    for gram in target.windows(n) {
+        *counts.entry(gram).or_default() += 1;
+    }
+    let mut common = 0;
+    for gram in prediction.windows(n) {
+        if let Some(left) = counts.get_mut(gram).filter(|left| **left > 0) {
+            *left -= 1;
+            common += 1;
+        }
+    }
+    let grams = |words: &[u32]| (words.len() + 1).saturating_sub(n);
+    Score::new(common, grams(target), grams(prediction))
+}
+
+/// ROUGE-L: the longest common subsequence of both texts.
+pub fn rouge_l(target: &Words, prediction: &Words) -> Score {
+    let (target, prediction) = (target.all(), prediction.all());
+    Score::new(Rows::new(target).longest(prediction), target.len(), prediction.len())
+}
+
+/// ROUGE-Lsum: for each line of the target the union of its longest common subsequences with the lines of the prediction;
+/// no word counts more often than it stands in either text.
+pub fn rouge_lsum(target: &Words, prediction: &Words) -> Score {
+    let mut left_target = counts(target.all());
+    let mut left_prediction = counts(prediction.all());
+    let mut common = 0;
+    for line in target.lines() {
+        let mut rows = Rows::new(line);
+        let mut union = vec![false; line.len()];
+        for other in prediction.lines() {
+            rows.mark(other, &mut union);
+        }
+        for (&word, _) in line.iter().zip(&union).filter(|(_, in_union)| **in_union) {
+            let (Some(a), Some(b)) = (left_target.get_mut(word as usize), left_prediction.get_mut(word as usize))
+            else {
+                continue;
+            };
+            if *a > 0 && *b > 0 {
+                *a -= 1;
+                *b -= 1;
+                common += 1;
+            }
+        }
+    }
+    Score::new(common, target.all().len(), prediction.all().len())
+}
+
+fn counts(words: &[u32]) -> Vec<u32> {
+    let mut counts = vec![0; words.iter().max().map_or(0, |&most| most as usize + 1)];
+    for &word in words {
+        counts[word as usize] += 1;
+    }
+    counts
+}
+
+/// The four usual scores of one pair.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Scores {
+    /// Single words.
+    pub rouge1: Score,
+    /// Pairs of words.
+    pub rouge2: Score,
+    /// Longest common subsequence.
+    pub rouge_l: Score,
+    /// The same by lines.
+    pub rouge_lsum: Score,
+}
+
+/// All four scores, words stemmed. To match one text with many read it once into a [`Vocabulary`].
+pub fn score(target: &str, prediction: &str) -> Scores {
+    let mut vocabulary = Vocabulary::default();
+    let (target, prediction) = (vocabulary.read(target), vocabulary.read(prediction));
+    Scores {
+        rouge1: rouge_n(&target, &prediction, 1),
+        rouge2: rouge_n(&target, &prediction, 2),
+        rouge_l: rouge_l(&target, &prediction),
+        rouge_lsum: rouge_lsum(&target, &prediction),
+    }
+}

@@ -1,0 +1,226 @@
+//! Match of a short answer with a reference, after SQuAD's normalization (Rajpurkar et al. 2016, arXiv 1606.05250).
+
+use crate::evaluation::python::text::{is_word, split};
+use crate::{Error, Result};
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// Lower case, without ASCII punctuation and without the words a, an, the; one space between words.
+pub fn normalize_answer(text: &str) -> String {
+    let mut lower = text.to_lowercase();
+    lower.retain(|letter| !letter.is_ascii_punctuation());
+    let mut normal = String::with_capacity(lower.len());
+    let mut push = |word: &str| {
+        if !normal.is_empty() {
+            normal.push(' ');
+        }
+        normal.push_str(word);
+    };
+    for word in split(&lower) {
+        if word.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            if !is_article(word) {
+                push(word);
+            }
+        } else {
+            without_articles(word).for_each(&mut push);
+        }
+    }
+    normal
+}
+
+fn is_article(word: &str) -> bool {
+    matches!(word, "a" | "an" | "the")
+}
+
+/// The parts of a string without spaces that its articles leave; signs that are no part of words may touch them.
+fn without_articles(word: &str) -> impl Iterator<Item = &str> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    let mut run = 0;
+    let ends = word.char_indices().filter(|&(_, letter)| !is_word(letter)).map(|(end, sign)| (end, sign.len_utf8()));
+    for (end, sign) in ends.chain([(word.len(), 0)]) {
+        if is_article(&word[run..end]) {
+            parts.push(&word[start..run]);
+            start = end;
+        }
+        run = end + sign;
+    }
+    parts.push(&word[start..]);
+    parts.into_iter().filter(|part| !part.is_empty())
+}
+
+/// Agreement in words, each counted as often as it stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Overlap {
+    /// Harmonic mean of precision and recall.
+    pub f1: f64,
+    /// Common words of the prediction's words.
+    pub precision: f64,
+    /// Common words of the reference's words.
+    pub recall: f64,
+}
+
+/// An answer normalized once, to be matched with many references.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    normal: String,
+}
+
+impl Answer {
+    /// Normalizes.
+    pub fn new(text: &str) -> Self {
+        Answer { normal: normalize_answer(text) }
+    }
+
+    /// The normalized text.
+    pub fn text(&self) -> &str {
+        &self.normal
+    }
+
+    /// The same normalized text.
+    pub fn equals(&self, reference: &Answer) -> bool {
+        self.normal == reference.normal
+    }
+
+    /// The reference stands in this answer; an empty one always does.
+    pub fn contains(&self, reference: &Answer) -> bool {
+        self.normal.contains(&reference.normal)
+    }
+
+    /// Common words; none unless equal if one of the two is "yes", "no" or "noanswer", as DrQA and HELMET have it.
+    pub fn overlap(&self, reference: &Answer) -> Overlap {
+        let whole = |text: &str| matches!(text, "yes" | "no" | "noanswer");
+        if (whole(&self.normal) || whole(&reference.normal)) && self.normal != reference.normal {
+            return Overlap::default();
+        }
+        self.common(reference)
+    }
+
+    fn common(&self, reference: &Answer) -> Overlap {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        let mut length = 0;
+        for word in split(&reference.normal) {
+            *counts.entry(word).or_default() += 1;
+            length += 1;
+        }
+        let mut own = 0;
+        let mut common = 0;
+        for word in split(&self.normal) {
+            own += 1;
+            if let Some(left) = counts.get_mut(word).filter(|left| **left > 0) {
+                *left -= 1;
+                common += 1;
+            }
+        }
+        if common == 0 {
+            return Overlap::default();
+        }
+        let (precision, recall) = (f64::from(common) / f64::from(own), f64::from(common) / f64::from(length));
+        Overlap { f1: 2.0 * precision * recall / (precision + recall), precision, recall }
+    }
+
+    /// Word F1 of SQuAD 2.0: nothing equals nothing, and no answer is special.
+    pub fn squad_f1(&self, reference: &Answer) -> f64 {
+        if self.normal.is_empty() || reference.normal.is_empty() {
+            return f64::from(self.normal == reference.normal);
+        }
+        self.common(reference).f1
+    }
+}
+
+/// Whether both are the same when normalized.
+pub fn exact_match(prediction: &str, reference: &str) -> bool {
+    Answer::new(prediction).equals(&Answer::new(reference))
+}
+
+/// Whether the reference stands in the prediction, both normalized; an empty reference always does.
+pub fn substring_exact_match(prediction: &str, reference: &str) -> bool {
+    Answer::new(prediction).contains(&Answer::new(reference))
+}
+
+/// Word F1 with HELMET's guard: see [`Answer::overlap`].
+pub fn token_f1(prediction: &str, reference: &str) -> Overlap {
+    Answer::new(prediction).overlap(&Answer::new(reference))
+}
+
+/// Word F1 of SQuAD 2.0 and ALCE: see [`Answer::squad_f1`].
+pub fn squad_f1(prediction: &str, reference: &str) -> f64 {
+    Answer::new(prediction).squad_f1(&Answer::new(reference))
+}
+
+/// References out of a dataset's field: a text, a list of texts, or lists of them.
+///
+/// # Errors
+/// Anything else; no text at all. `field` is named.
+pub fn references(value: &Value, field: &str) -> Result<Vec<String>> {
+    fn collect(value: &Value, field: &str, found: &mut Vec<String>) -> Result<()> {
+        match value {
+            Value::String(text) => found.push(text.clone()),
+            Value::Array(items) => items.iter().try_for_each(|item| collect(item, field, found))?,
+            other => return Err(Error::config(field, format!("expected a text or a list of texts, found {other}"))),
+        }
+        Ok(())
+    }
+    let mut found = Vec::new();
+    collect(value, field, &mut found)?;
+    if found.is_empty() {
+        return Err(Error::config(field, "expected at least one reference, found none"));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluation::metrics::golden;
+    use serde_json::json;
+
+    #[test]
+    fn golden_strings() {
+        for case in golden::cases("helmet/string_metrics.json") {
+            let (prediction, gold) = (case["prediction"].as_str().unwrap(), case["gold"].as_str().unwrap());
+            assert_eq!(normalize_answer(prediction), case["norm_pred"].as_str().unwrap());
+            assert_eq!(normalize_answer(gold), case["norm_gold"].as_str().unwrap());
+            let overlap = token_f1(prediction, gold);
+            for (found, place) in [(overlap.f1, 0), (overlap.precision, 1), (overlap.recall, 2)] {
+                assert_eq!(found, case["f1_tuple"][place].as_f64().unwrap(), "{case}");
+            }
+            assert_eq!(json!(exact_match(prediction, gold)), case["em"], "{case}");
+            assert_eq!(json!(substring_exact_match(prediction, gold)), case["sub_em"], "{case}");
+        }
+    }
+
+    #[test]
+    fn golden_of_alce() {
+        for case in golden::cases("alce/f1_exact.json") {
+            // A missing answer is an empty one.
+            let [prediction, gold] = ["pred", "gold"].map(|key| case[key].as_str().unwrap_or_default());
+            assert_eq!(squad_f1(prediction, gold), case["f1"].as_f64().unwrap(), "{case}");
+            assert_eq!(f64::from(exact_match(prediction, gold)), case["exact"].as_f64().unwrap(), "{case}");
+        }
+    }
+
+    #[test]
+    fn golden_of_mezo() {
+        let Some(file) = golden::file("mezo/metrics.json") else { return };
+        for case in file["normalize"].as_array().unwrap() {
+            assert_eq!(normalize_answer(case[0].as_str().unwrap()), case[1].as_str().unwrap());
+        }
+    }
+
+    #[test]
+    fn articles_beside_signs_that_are_no_punctuation_to_ascii() {
+        // Python: re.sub(r"\b(a|an|the)\b", " ", text), then " ".join(text.split())
+        assert_eq!(normalize_answer("“The end” of—the—a—day"), "“ end” of— — —day");
+        assert_eq!(normalize_answer("theé a\u{301} thea"), "theé \u{301} thea");
+    }
+
+    #[test]
+    fn references_are_texts() {
+        assert_eq!(references(&json!("a"), "answer").unwrap(), ["a"]);
+        assert_eq!(references(&json!([["a"], ["b", "c"]]), "answer").unwrap(), ["a", "b", "c"]);
+        let error = references(&json!(["a", 3]), "answer").unwrap_err().to_string();
+        assert_eq!(error, "answer: expected a text or a list of texts, found 3");
+        assert!(references(&json!([]), "answer").unwrap_err().to_string().contains("found none"));
+    }
+}
