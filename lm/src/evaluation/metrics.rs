@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod porter;
 pub mod rouge;
+pub mod sentences;
 pub mod text;
 
 #[cfg(test)]

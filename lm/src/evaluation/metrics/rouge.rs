@@ -8,6 +8,7 @@ mod vocabulary;
 
 pub use vocabulary::{Vocabulary, Words};
 
+use super::sentences;
 use std::collections::HashMap;
 use subsequence::Rows;
 
@@ -117,5 +118,74 @@ pub fn score(target: &str, prediction: &str) -> Scores {
         rouge2: rouge_n(&target, &prediction, 2),
         rouge_l: rouge_l(&target, &prediction),
         rouge_lsum: rouge_lsum(&target, &prediction),
+    }
+}
+
+/// The text in lower case, one sentence a line: how ALCE prepares texts for ROUGE-Lsum.
+pub fn sentences_as_lines(text: &str) -> String {
+    sentences::spans(&text.to_lowercase()).join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluation::metrics::golden;
+    use serde_json::Value;
+
+    #[test]
+    fn golden_of_alce() {
+        for case in golden::cases("alce/rouge_lsum.json") {
+            let lines = |key: &str| sentences_as_lines(case[key].as_str().unwrap());
+            let (target, prediction) = (lines("reference"), lines("output"));
+            assert_eq!(target, case["ref_lines"].as_str().unwrap());
+            assert_eq!(prediction, case["hyp_lines"].as_str().unwrap());
+            let found = score(&target, &prediction).rouge_lsum;
+            for (found, key) in [(found.precision, "p"), (found.recall, "r"), (found.f1, "f")] {
+                assert!((found - case["rougeLsum"][key].as_f64().unwrap()).abs() < 1e-12, "{case}");
+            }
+            assert!((100.0 * found.f1 - case["compute_rouge_single_item"].as_f64().unwrap()).abs() < 1e-9);
+        }
+    }
+
+    /// Mean over items of the best of their references, in percent.
+    fn mean(items: &[Value], references: impl Fn(&Value) -> Vec<String>) -> f64 {
+        let best = items.iter().map(|item| {
+            let prediction = sentences_as_lines(item["output"].as_str().unwrap());
+            let scores = references(item).into_iter().map(|reference| {
+                let target = sentences_as_lines(&reference);
+                score(&target, &prediction).rouge_lsum.f1
+            });
+            scores.fold(0.0, f64::max)
+        });
+        100.0 * best.sum::<f64>() / items.len() as f64
+    }
+
+    #[test]
+    fn golden_data_set_of_alce() {
+        let Some(file) = golden::file("alce/rouge_lsum_dataset.json") else { return };
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let single = mean(file["items"].as_array().unwrap(), |item| vec![text(&item["answer"])]);
+        let double = mean(file["items_two_references"].as_array().unwrap(), |item| {
+            item["annotations"].as_array().unwrap().iter().map(|note| text(&note["long_answer"])).collect()
+        });
+        assert!((single - file["exact_mean_f_single_ref"].as_f64().unwrap()).abs() < 1e-9, "{single}");
+        // The original gives the middle of random resamples, so only its mean over seeds is near the mean.
+        let seeds = file["bootstrap_mid_5_seeds"].as_array().unwrap();
+        for (found, place) in [(single, 0), (double, 1)] {
+            let middle = seeds.iter().map(|seed| seed[place].as_f64().unwrap()).sum::<f64>() / seeds.len() as f64;
+            assert!((found - middle).abs() <= 1.5, "{found} {middle}");
+        }
+    }
+
+    #[test]
+    fn as_rouge_score_says() {
+        // rouge_score 0.1.2, RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], use_stemmer=True).score(..)
+        let scores =
+            score("The cats sat.\nOn a mat 2\u{212A} caf\u{e9}s, sat", "a cat sitting on mats sat\ncaf 2k the");
+        let f1 = [scores.rouge1, scores.rouge2, scores.rouge_l, scores.rouge_lsum].map(|score| score.f1);
+        assert_eq!(f1, [0.8421052631578948, 0.0, 0.4210526315789474, 0.631578947368421]);
+        assert_eq!(score("", "a"), Scores::default());
+        assert_eq!(score("é\n\n!", "a"), Scores::default());
+        assert_eq!(rouge_n(&Words::default(), &Words::default(), 0), Score::default());
     }
 }
