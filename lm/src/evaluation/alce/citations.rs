@@ -225,7 +225,7 @@ pub fn score<E: Entailment>(items: &[Item<'_>], rules: Rules, model: &Cached<E>)
     let readings: Vec<Reading> = items.iter().map(|item| Reading::of(item, rules)).collect();
     let cited = readings.iter().flat_map(|reading| {
         let statements = reading.statements.iter();
-        statements.filter_map(|statement| Some((statement, reading, statement.cited.as_deref()?)))
+        statements.filter_map(move |statement| Some((statement, reading, statement.cited.as_deref()?)))
     });
     let joint = Wave::of(cited.map(|(statement, reading, cited)| Asked { statement, reading, cited, without: None, alone: None }));
     let several = joint.entailed(model, true)?.into_iter().filter(|asked| asked.cited.len() > 1);
