@@ -227,9 +227,16 @@ pub fn score<E: Entailment>(items: &[Item<'_>], rules: Rules, model: &Cached<E>)
         let statements = reading.statements.iter();
         statements.filter_map(move |statement| Some((statement, reading, statement.cited.as_deref()?)))
     });
-    let joint = Wave::of(cited.map(|(statement, reading, cited)| Asked { statement, reading, cited, without: None, alone: None }));
+    let joint = Wave::of(cited.map(|(statement, reading, cited)| Asked {
+        statement,
+        reading,
+        cited,
+        without: None,
+        alone: None,
+    }));
     let several = joint.entailed(model, true)?.into_iter().filter(|asked| asked.cited.len() > 1);
-    let each = several.flat_map(|asked| asked.cited.iter().map(move |document| Asked { alone: Some(*document), ..asked }));
+    let each =
+        several.flat_map(|asked| asked.cited.iter().map(move |document| Asked { alone: Some(*document), ..asked }));
     let singles = Wave::of(each).entailed(model, false)?;
     let rest = singles.into_iter().map(|asked| Asked { without: asked.alone, alone: None, ..asked });
     Wave::of(rest).entailed(model, true)?;

@@ -55,8 +55,12 @@ fn golden_citations_of_several_answers() {
         outputs.iter().map(|output| Item { question: "", output, documents: &documents }).collect();
     // The verdicts are not in the file: its sentences are those of the other one.
     let Some(single) = golden::file("alce/citation_autoais.json") else { return };
-    let calls: Vec<Value> =
-        single["cases"].as_array().unwrap().iter().flat_map(|case| case["nli_calls"].as_array().unwrap().clone()).collect();
+    let calls: Vec<Value> = single["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|case| case["nli_calls"].as_array().unwrap().clone())
+        .collect();
     let cached = Cached::new(recorded(&Value::Array(calls)));
     let found = match score(&items, Rules::alce(Dataset::Asqa, Compat::Original), &cached) {
         Ok(found) => found,
@@ -66,7 +70,8 @@ fn golden_citations_of_several_answers() {
         }
     };
     let judged: Vec<&Citations> = found.iter().flatten().collect();
-    let mean = |value: fn(&Citations) -> f64| 100.0 * judged.iter().map(|c| value(c)).sum::<f64>() / judged.len() as f64;
+    let mean =
+        |value: fn(&Citations) -> f64| 100.0 * judged.iter().map(|c| value(c)).sum::<f64>() / judged.len() as f64;
     assert!((mean(|c| c.recall) - number(&file["result"]["citation_rec"])).abs() < 1e-9);
     assert!((mean(|c| c.precision) - number(&file["result"]["citation_prec"])).abs() < 1e-9);
     let mut counts = Counts::default();
@@ -80,9 +85,8 @@ fn document_zero_is_out_of_range_once_mended() {
     let documents = [Document { title: "t".into(), text: "moose".into(), ..Document::default() }];
     let item = Item { question: "q", output: "Moose [0].", documents: &documents };
     let mut ask = |_: Pair<'_>| Ok(true);
-    let recall = |compat, ask: &mut Ask<'_>| {
-        in_order(&item, Rules::alce(Dataset::Asqa, compat), ask).unwrap().unwrap().recall
-    };
+    let recall =
+        |compat, ask: &mut Ask<'_>| in_order(&item, Rules::alce(Dataset::Asqa, compat), ask).unwrap().unwrap().recall;
     assert_eq!(recall(Compat::Original, &mut ask), 1.0);
     assert_eq!(recall(Compat::Mended, &mut ask), 0.0);
 }

@@ -199,7 +199,9 @@ mod tests {
         let items = file["items"].as_array().unwrap();
         let found: Vec<_> = items
             .iter()
-            .map(|item| list_scores(&list_match(item["output"].as_str().unwrap(), &read::<Vec<_>>(&item["answers"]), false)))
+            .map(|item| {
+                list_scores(&list_match(item["output"].as_str().unwrap(), &read::<Vec<_>>(&item["answers"]), false))
+            })
             .collect();
         for place in 0..6 {
             let name = found[0][place].0;

@@ -143,11 +143,14 @@ impl Row {
         match dataset {
             Dataset::Asqa => {
                 let pairs = self.qa_pairs.iter().flatten();
-                lacks(self.qa_pairs.as_ref().is_some_and(|p| !p.is_empty()), "qa_pairs: expected at least one, found none")
-                    .or(lacks(
-                        pairs.clone().all(|p| !p.short_answers.is_empty()),
-                        "short_answers: expected at least one for each question, found none",
-                    ))
+                lacks(
+                    self.qa_pairs.as_ref().is_some_and(|p| !p.is_empty()),
+                    "qa_pairs: expected at least one, found none",
+                )
+                .or(lacks(
+                    pairs.clone().all(|p| !p.short_answers.is_empty()),
+                    "short_answers: expected at least one for each question, found none",
+                ))
             }
             Dataset::Qampari => lacks(
                 self.answers.as_ref().is_some_and(|a| !a.is_empty()),
@@ -175,7 +178,8 @@ pub fn read(file: &Path, dataset: Dataset) -> Result<Vec<Row>> {
         },
         _ => None,
     };
-    let list = list.ok_or_else(|| Error::format(file, "expected a list, or an object with a list `data`, found neither"))?;
+    let list =
+        list.ok_or_else(|| Error::format(file, "expected a list, or an object with a list `data`, found neither"))?;
     if list.is_empty() {
         return Err(Error::format(file, "expected at least one row, found none"));
     }
@@ -209,7 +213,11 @@ mod tests {
             (good, Dataset::Qampari, "row 0: answers: expected at least one list"),
             (r#"[{"question": "q", "claims": []}]"#, Dataset::Eli5, "row 0: claims"),
             (r#"[{"question": 3}]"#, Dataset::Eli5, "row 0: invalid type"),
-            (r#"[{"question": "q", "qa_pairs": [{"question": "a", "short_answers": []}]}]"#, Dataset::Asqa, "short_answers"),
+            (
+                r#"[{"question": "q", "qa_pairs": [{"question": "a", "short_answers": []}]}]"#,
+                Dataset::Asqa,
+                "short_answers",
+            ),
             ("{}", Dataset::Asqa, "expected a list"),
             ("[]", Dataset::Asqa, "found none"),
         ] {

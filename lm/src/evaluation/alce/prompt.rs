@@ -179,8 +179,10 @@ fn fill(template: &str, places: &[(&str, &str)], compat: Compat) -> String {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;
     // The leftmost place that is left; texts put in are not looked at again.
-    while let Some((start, place, value)) =
-        places.iter().filter_map(|(place, value)| Some((rest.find(place)?, place, value))).min_by_key(|(start, ..)| *start)
+    while let Some((start, place, value)) = places
+        .iter()
+        .filter_map(|(place, value)| Some((rest.find(place)?, place, value)))
+        .min_by_key(|(start, ..)| *start)
     {
         filled.push_str(&rest[..start]);
         filled.push_str(value);
@@ -214,9 +216,8 @@ mod tests {
             assert_eq!(serde_json::json!(drawn), case["demo_ids"]);
             let shown = Shown { documents: number("ndoc"), passages: passages(&case["use_shorter"]) };
             let row = &prompts.demos[number("eval_item_is_demo")];
-            let build = |prompts: &Prompts| {
-                prompts.demonstrations(&drawn, shown).unwrap() + &prompts.unanswered(row, shown)
-            };
+            let build =
+                |prompts: &Prompts| prompts.demonstrations(&drawn, shown).unwrap() + &prompts.unanswered(row, shown);
             let prompt = build(&prompts);
             if let Some(expected) = case["prompt"].as_str() {
                 assert_eq!(prompt, expected, "{}", file.display());

@@ -184,8 +184,11 @@ mod tests {
         let documents = ["moose", "deer"].map(|t| Document { title: t.into(), text: t.into(), ..Document::default() });
         let outputs = ["Moose [2].".to_string(), "Moose [1].".to_string()];
         let none = ["Bananas [1].".to_string(), "Moose.".to_string()];
-        let candidates = [outputs.as_slice(), none.as_slice()]
-            .map(|outputs| Candidates { question: "", outputs, documents: &documents });
+        let candidates = [outputs.as_slice(), none.as_slice()].map(|outputs| Candidates {
+            question: "",
+            outputs,
+            documents: &documents,
+        });
         let rules = |compat| Rules { dataset: Dataset::Asqa, mode: Mode::Probability, at_most: Some(3), compat };
         let found = |compat| best(&candidates, rules(compat), &Lexical::default()).unwrap();
         assert_eq!(found(Compat::Original), ["Moose [2].", ""]);

@@ -1,76 +1,92 @@
-//! The best of a few documents for a query: what a model asks for while it writes, and what is cited after.
+//! The best of a few documents for a query: what a model asks for while it writes, and what is cited afterwards. And
+//! documents out of a collection, for questions that come without.
+//!
+//! The original searches with GTR, a dense retriever; without one, BM25 and TF-IDF count words.
 
 use super::data::Document;
-use crate::evaluation::python::text::is_word;
-use std::collections::HashMap;
+use crate::evaluation::metrics::bm25::{Bm25, Index};
+use crate::evaluation::metrics::tfidf;
+use crate::{Error, Result};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// Finds the best document.
 pub trait Search {
-    /// Names the way of searching.
-    fn identity(&self) -> &str;
-
     /// The place of the best document, the first of equals; `None` without documents.
     fn best(&self, query: &str, documents: &[Document]) -> Option<usize>;
 }
 
-/// The first of the largest scores; not a number counts as smallest.
-pub(super) fn first_best(scores: impl IntoIterator<Item = f64>) -> Option<usize> {
-    let mut best: Option<(usize, f64)> = None;
-    for (place, score) in scores.into_iter().enumerate() {
-        if best.is_none_or(|(_, so_far)| score > so_far) {
-            best = Some((place, score));
+/// Ways of searching.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// BM25; the first document where no word is shared.
+    #[default]
+    Bm25,
+    /// Cosine of TF-IDF vectors.
+    TfIdf,
+}
+
+impl Search for Method {
+    fn best(&self, query: &str, documents: &[Document]) -> Option<usize> {
+        let texts: Vec<String> = documents.iter().map(searched).collect();
+        match self {
+            Method::Bm25 => {
+                let found = Index::new(&texts, Bm25::default()).search(query, 1);
+                found.first().map(|hit| hit.passage).or((!documents.is_empty()).then_some(0))
+            }
+            Method::TfIdf => tfidf::TfIdf::new(&texts).best(query),
         }
     }
-    best.map(|(place, _)| place)
 }
 
-/// Cosine of the queries' and documents' words, weighted by how rare they are among the documents; as scikit-learn's
-/// `TfidfVectorizer` with its defaults.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TfIdf;
+fn searched(document: &Document) -> String {
+    format!("{} {}", document.title, document.text)
+}
 
-impl TfIdf {
-    /// Cosine of the query with each document.
-    pub fn similarities(&self, query: &str, documents: &[Document]) -> Vec<f64> {
-        let counts: Vec<_> = documents.iter().map(|d| counts(&format!("{} {}", d.title, d.text))).collect();
-        let mut having: HashMap<&str, usize> = HashMap::new();
-        counts.iter().flat_map(HashMap::keys).for_each(|word| *having.entry(word).or_default() += 1);
-        let all = documents.len() as f64;
-        let rarity = |word: &str| having.get(word).map(|having| ((1.0 + all) / (1.0 + *having as f64)).ln() + 1.0);
-        let weigh = |counts: &HashMap<String, usize>| -> HashMap<String, f64> {
-            let weights: HashMap<String, f64> = counts
-                .iter()
-                .filter_map(|(word, count)| Some((word.clone(), *count as f64 * rarity(word)?)))
-                .collect();
-            let length = weights.values().map(|weight| weight * weight).sum::<f64>().sqrt();
-            weights.into_iter().map(|(word, weight)| (word, weight / length)).collect()
+/// A collection of passages, found by BM25.
+pub struct Collection {
+    documents: Vec<Document>,
+    index: Index,
+}
+
+impl Collection {
+    /// Of passages.
+    pub fn new(documents: Vec<Document>) -> Self {
+        let texts: Vec<String> = documents.par_iter().map(searched).collect();
+        Collection { index: Index::new(&texts, Bm25::default()), documents }
+    }
+
+    /// Of a file with one passage a line: `{"title": .., "text": ..}`, the title optional.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Format`].
+    pub fn read(file: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(file).map_err(Error::io(file))?;
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let passage = |(place, line)| {
+            serde_json::from_str(line).map_err(|e| Error::format(file, format!("line {}: {e}", place + 1)))
         };
-        let query = weigh(&self::counts(query));
-        let cosine = |counts| {
-            let document = weigh(counts);
-            query.iter().filter_map(|(word, weight)| Some(weight * document.get(word)?)).sum()
-        };
-        counts.iter().map(cosine).collect()
+        let documents = lines.map(passage).collect::<Result<Vec<Document>>>()?;
+        if documents.is_empty() {
+            return Err(Error::format(file, "expected at least one passage, found none"));
+        }
+        Ok(Self::new(documents))
+    }
+
+    /// The best passages for a query that share a word with it, at most `count`.
+    pub fn find(&self, query: &str, count: usize) -> Vec<Document> {
+        let hits = self.index.search(query, count).into_iter();
+        hits.filter_map(|hit| self.documents.get(hit.passage).cloned()).collect()
     }
 }
 
-impl Search for TfIdf {
-    fn identity(&self) -> &str {
-        "TF-IDF"
-    }
-
-    fn best(&self, query: &str, documents: &[Document]) -> Option<usize> {
-        first_best(self.similarities(query, documents))
-    }
-}
-
-/// Words of two letters and more, in lower case.
-fn counts(text: &str) -> HashMap<String, usize> {
-    let mut counts = HashMap::new();
-    for word in text.to_lowercase().split(|letter| !is_word(letter)).filter(|word| word.chars().nth(1).is_some()) {
-        *counts.entry(word.to_string()).or_default() += 1;
-    }
-    counts
+/// Passages of at most `words` words of a text, as Wikipedia is cut for ALCE (100 words); the last may be shorter.
+pub fn cut(document: &Document, words: usize) -> Vec<Document> {
+    let all: Vec<&str> = document.text.split_whitespace().collect();
+    let passage = |part: &[&str]| Document { text: part.join(" "), ..document.clone() };
+    all.chunks(words.max(1)).map(passage).collect()
 }
 
 /// Counts how many different words a query shares with a document, as the search behind the recorded vectors.
@@ -79,10 +95,6 @@ pub(super) struct Shared;
 
 #[cfg(test)]
 impl Search for Shared {
-    fn identity(&self) -> &str {
-        "shared words"
-    }
-
     fn best(&self, query: &str, documents: &[Document]) -> Option<usize> {
         let words = |text: &str| -> std::collections::HashSet<String> {
             let stop = ["the", "is", "in", "a", "of", "and", "for", "to", "each", "by"];
@@ -91,31 +103,43 @@ impl Search for Shared {
             words.filter(|word| !word.is_empty() && !stop.contains(word)).map(String::from).collect()
         };
         let query = words(query);
-        first_best(documents.iter().map(|d| words(&format!("{} {}", d.title, d.text)).intersection(&query).count() as f64))
+        let shared = documents.iter().map(|document| words(&searched(document)).intersection(&query).count());
+        let shared: Vec<usize> = shared.collect();
+        let most = shared.iter().max()?;
+        shared.iter().position(|count| count == most)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluation::metrics::golden;
+
+    fn documents() -> Vec<Document> {
+        let document = |text: &str| Document { text: text.into(), ..Document::default() };
+        ["rain falls", "the moose is a deer", "moose moose"].map(document).to_vec()
+    }
 
     #[test]
-    fn golden_tf_idf() {
-        let Some(file) = golden::file("alce/tfidf_searcher.json") else { return };
-        let documents: Vec<Document> = serde_json::from_value(file["_meta"]["docs"].clone()).unwrap();
-        for case in file["cases"].as_array().unwrap() {
-            let query = case["query"].as_str().unwrap();
-            let expected: Vec<f64> = serde_json::from_value(case["similarities"].clone()).unwrap();
-            let found = TfIdf.similarities(query, &documents);
-            assert_eq!(found.len(), expected.len());
-            assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-9), "{query}: {found:?}");
-            assert_eq!(TfIdf.best(query, &documents), Some(case["best_doc_id"].as_u64().unwrap() as usize), "{query}");
+    fn both_ways_find_the_rarest_words() {
+        for method in [Method::Bm25, Method::TfIdf] {
+            assert_eq!(method.best("is a deer here", &documents()), Some(1));
+            assert_eq!(method.best("zebra", &documents()), Some(0));
+            assert_eq!(method.best("zebra", &[]), None);
         }
     }
 
     #[test]
-    fn nothing_is_found_among_no_documents() {
-        assert_eq!(TfIdf.best("a", &[]), None);
+    fn collections_come_from_files_and_texts_are_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("passages.jsonl");
+        std::fs::write(&file, "{\"id\": 1, \"text\": \"rain falls\"}\n\n{\"title\": \"t\", \"text\": \"moose\"}\n")
+            .unwrap();
+        let found = Collection::read(&file).unwrap().find("the moose", 5);
+        assert_eq!(found.iter().map(|d| d.title.as_str()).collect::<Vec<_>>(), ["t"]);
+        std::fs::write(&file, "{\"text\": \"rain\"}\n{\"title\": \"t\"}\n").unwrap();
+        let error = Collection::read(&file).err().unwrap().to_string();
+        assert!(error.contains("line 2: missing field `text`"), "{error}");
+        let parts = cut(&documents()[1], 2);
+        assert_eq!(parts.iter().map(|d| d.text.as_str()).collect::<Vec<_>>(), ["the moose", "is a", "deer"]);
     }
 }
