@@ -108,6 +108,8 @@ def deberta(folder):
     )
     model = stir(DebertaV2ForSequenceClassification(config), 2)
     model.save_pretrained(folder)
+    # As many models are published; the tests read both.
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
     tokenizer.save_pretrained(folder)
     cases = []
     for premise, hypothesis in PAIRS:
@@ -124,7 +126,7 @@ def main():
     root = Path(sys.argv[1])
     golden = {"t5": t5(root / "t5"), "deberta": deberta(root / "deberta")}
     for keep in root.glob("*/*"):
-        if keep.name not in ("config.json", "model.safetensors", "tokenizer.json"):
+        if keep.name not in ("config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json"):
             keep.unlink()
     (root / "logits.json").write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n")
     print({k: [(len(c["ids"]), c.get("text"), [round(x, 3) for x in c["logits"][:4]]) for c in v]

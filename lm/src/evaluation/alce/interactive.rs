@@ -7,7 +7,7 @@ use super::prompt::{Passages, Prompts};
 use super::search::Search;
 use super::text;
 use crate::evaluation::metrics::sentences;
-use crate::evaluation::python::text::strip;
+use crate::evaluation::python::text::{is_space, strip};
 
 /// What ends a turn.
 pub const STOP: [&str; 2] = ["\n", "\n\n"];
@@ -67,7 +67,7 @@ impl<'a> Session<'a> {
             rules,
             prompts,
             documents,
-            prompt: format!("{}\n", prompt.trim_end()),
+            prompt: format!("{}\n", prompt.trim_end_matches(is_space)),
             shown: String::new(),
             answer: String::new(),
             history: Vec::new(),
@@ -134,7 +134,7 @@ impl<'a> Session<'a> {
         let marks: String = last.iter().map(|place| format!("[{}]", place + 1)).collect();
         match self.rules.dataset {
             Dataset::Qampari => {
-                let parts = sentence.trim_end().trim_end_matches(',').split(',');
+                let parts = sentence.trim_end_matches(is_space).trim_end_matches(',').split(',');
                 parts.map(|part| format!("{marks} {}, ", strip(part))).collect()
             }
             _ => {
@@ -147,7 +147,7 @@ impl<'a> Session<'a> {
     /// What it came to.
     pub fn finish(self) -> Outcome {
         let answer = match self.rules.dataset {
-            Dataset::Qampari => self.answer.trim_end().trim_end_matches(',').to_string(),
+            Dataset::Qampari => self.answer.trim_end_matches(is_space).trim_end_matches(',').to_string(),
             _ => self.answer,
         };
         Outcome { output: trim(&answer), history: self.history, prompt: self.prompt }
@@ -157,7 +157,7 @@ impl<'a> Session<'a> {
 /// An answer without what some models write at its end.
 pub fn trim(answer: &str) -> String {
     let answer = answer.replace("<|im_end|>", "");
-    let answer = answer.trim_end();
+    let answer = answer.trim_end_matches(is_space);
     answer.strip_suffix("End.").unwrap_or(answer).to_string()
 }
 

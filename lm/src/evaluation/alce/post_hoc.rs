@@ -3,6 +3,7 @@
 use super::data::{Dataset, Document};
 use super::search::Search;
 use super::text;
+use crate::evaluation::python::text::{is_space, strip};
 
 /// Cites. `overwrite`: statements that cite already are cited anew. The citation stands before its statement.
 pub fn cite(
@@ -26,11 +27,11 @@ pub fn cite(
             statement
         };
         match dataset {
-            Dataset::Qampari => cited.extend([statement.replace(question, "").trim(), ", "]),
+            Dataset::Qampari => cited.extend([strip(&statement.replace(question, "")), ", "]),
             _ => cited.extend([statement.as_str(), " "]),
         }
     }
-    cited.trim_end().trim_end_matches(',').to_string()
+    cited.trim_end_matches(is_space).trim_end_matches(',').to_string()
 }
 
 #[cfg(test)]

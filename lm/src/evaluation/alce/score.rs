@@ -142,7 +142,9 @@ pub fn evaluate<E: Entailment>(
     }
     let mut all = means(&scores);
     if options.citations && options.style == Style::Helmet {
-        ["citation_rec", "citation_prec"].into_iter().for_each(|name| drop(all.entry(name.into()).or_insert(0.0)));
+        for name in ["citation_rec", "citation_prec"] {
+            all.entry(name.into()).or_insert(0.0);
+        }
     }
     let mut counts = Counts::default();
     found.iter().flatten().for_each(|citations| counts.add(&citations.counts));
@@ -154,7 +156,9 @@ pub fn evaluate<E: Entailment>(
 /// Scores that need nothing but texts.
 fn texts(row: &Row, plain: &str, dataset: Dataset, options: &Options, compat: Compat) -> Scores {
     let mut scores = Scores::new();
-    let mut add = |name: &str, score: f64| drop(scores.insert(name.into(), score));
+    let mut add = |name: &str, score: f64| {
+        scores.insert(name.into(), score);
+    };
     add("length", correctness::words(plain) as f64);
     match &row.qa_pairs {
         Some(pairs) => {

@@ -106,6 +106,25 @@ fn the_name_of_a_label_decides_which_class_is_entailment() {
 }
 
 #[test]
+fn weights_may_be_in_parts_and_in_files_of_pytorch() {
+    let golden = cases("deberta");
+    for (file, part) in [("model.safetensors", "part.safetensors"), ("pytorch_model.bin", "part.bin")] {
+        let folder = relabelled(&[]);
+        std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+        let missing = Deberta::open(folder.path(), None).err().unwrap().to_string();
+        assert!(missing.contains("expected model.safetensors or pytorch_model.bin or an index"), "{missing}");
+        std::fs::copy(root().join("deberta").join(file), folder.path().join(part)).unwrap();
+        let index = folder.path().join(format!("{file}.index.json"));
+        std::fs::write(&index, format!("{{\"weight_map\": {{\"a\": {part:?}, \"b\": {part:?}}}}}")).unwrap();
+        let model = Deberta::open(folder.path(), None).unwrap();
+        assert_close(&model.logits(&pairs(&golden)).unwrap(), &golden);
+        std::fs::write(&index, r#"{"weight_map": {"a": "../elsewhere"}}"#).unwrap();
+        let outside = Deberta::open(folder.path(), None).err().unwrap().to_string();
+        assert!(outside.contains("expected names of files in this folder"), "{outside}");
+    }
+}
+
+#[test]
 fn a_folder_of_something_else_is_refused() {
     let error = |e: Option<crate::Error>| e.unwrap().to_string();
     let wrong = error(T5::open(&root().join("deberta"), None).err());
