@@ -87,7 +87,7 @@ pub fn stem(word: &str) -> String {
 
 /// Stems a word of lower-case letters in its place.
 pub(super) fn stem_bytes(word: &mut Vec<u8>) {
-    if let Some((_, stem)) = IRREGULAR.iter().find(|(form, _)| form.as_bytes() == word) {
+    if let Some(stem) = irregular(word) {
         word.clear();
         word.extend_from_slice(stem.as_bytes());
         return;
@@ -106,8 +106,14 @@ pub(super) fn stem_bytes(word: &mut Vec<u8>) {
     final_letters(word);
 }
 
+fn irregular(word: &[u8]) -> Option<&'static str> {
+    let same = |form: &str| form.as_bytes().first() == word.first() && form.as_bytes() == word;
+    IRREGULAR.iter().find(|(form, _)| same(form)).map(|(_, stem)| *stem)
+}
+
 fn ends(word: &[u8], suffix: &str) -> bool {
-    word.ends_with(suffix.as_bytes())
+    // Most suffixes differ in their last letter.
+    word.last() == suffix.as_bytes().last() && word.ends_with(suffix.as_bytes())
 }
 
 /// Cuts `cut` letters off the end and adds `new`.

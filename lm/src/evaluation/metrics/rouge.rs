@@ -8,8 +8,7 @@ mod vocabulary;
 
 pub use vocabulary::{Vocabulary, Words};
 
-use super::sentences;
-use std::collections::HashMap;
+use super::{multiset, sentences};
 use subsequence::Rows;
 
 /// Agreement of a prediction with a target.
@@ -40,17 +39,7 @@ pub fn rouge_n(target: &Words, prediction: &Words, n: usize) -> Score {
         return Score::default();
     }
     let (target, prediction) = (target.all(), prediction.all());
-    let mut counts: HashMap<&[u32], usize> = HashMap::with_capacity(target.len());
-    for gram in target.windows(n) {
-        *counts.entry(gram).or_default() += 1;
-    }
-    let mut common = 0;
-    for gram in prediction.windows(n) {
-        if let Some(left) = counts.get_mut(gram).filter(|left| **left > 0) {
-            *left -= 1;
-            common += 1;
-        }
-    }
+    let common = multiset::common(target.windows(n).collect(), prediction.windows(n).collect());
     let grams = |words: &[u32]| (words.len() + 1).saturating_sub(n);
     Score::new(common, grams(target), grams(prediction))
 }
@@ -119,6 +108,12 @@ pub fn score(target: &str, prediction: &str) -> Scores {
         rouge_l: rouge_l(&target, &prediction),
         rouge_lsum: rouge_lsum(&target, &prediction),
     }
+}
+
+/// ROUGE-Lsum alone, words stemmed.
+pub fn score_lsum(target: &str, prediction: &str) -> Score {
+    let mut vocabulary = Vocabulary::default();
+    rouge_lsum(&vocabulary.read(target), &vocabulary.read(prediction))
 }
 
 /// The text in lower case, one sentence a line: how ALCE prepares texts for ROUGE-Lsum.

@@ -1,31 +1,61 @@
 //! Match of a short answer with a reference, after SQuAD's normalization (Rajpurkar et al. 2016, arXiv 1606.05250).
 
-use crate::evaluation::python::text::{is_word, split};
+use super::multiset;
+use crate::evaluation::python::text::{is_space, is_word};
 use crate::{Error, Result};
 use serde_json::Value;
-use std::collections::HashMap;
 
 /// Lower case, without ASCII punctuation and without the words a, an, the; one space between words.
 pub fn normalize_answer(text: &str) -> String {
-    let mut lower = text.to_lowercase();
-    lower.retain(|letter| !letter.is_ascii_punctuation());
-    let mut normal = String::with_capacity(lower.len());
-    let mut push = |word: &str| {
-        if !normal.is_empty() {
-            normal.push(' ');
+    // The one letter whose lower case depends on its place in the word.
+    if text.contains('Σ') {
+        return normalize_letters(text.to_lowercase().chars());
+    }
+    if text.is_ascii() {
+        return normalize_letters(text.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
+    }
+    normalize_letters(text.chars().flat_map(char::to_lowercase))
+}
+
+fn normalize_letters(letters: impl Iterator<Item = char>) -> String {
+    let mut normal = String::with_capacity(letters.size_hint().0 + 1);
+    // Where the last word starts, and whether it is of ASCII letters and digits only.
+    let mut start = 0;
+    let mut plain = true;
+    letters.chain([' ']).for_each(|letter| {
+        if letter.is_ascii_alphanumeric() {
+            normal.push(letter);
+        } else if is_space(letter) {
+            finish_word(&mut normal, start, plain);
+            start = normal.len();
+            plain = true;
+        } else if !letter.is_ascii_punctuation() {
+            normal.push(letter);
+            plain = false;
         }
-        normal.push_str(word);
-    };
-    for word in split(&lower) {
-        if word.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            if !is_article(word) {
-                push(word);
+    });
+    normal.pop();
+    normal
+}
+
+/// Takes articles out of the word that starts at `start`, and puts a space behind what is left, if anything is.
+fn finish_word(normal: &mut String, start: usize, plain: bool) {
+    if plain {
+        if is_article(&normal[start..]) {
+            normal.truncate(start);
+        }
+    } else {
+        let word = normal.split_off(start);
+        for (number, part) in without_articles(&word).enumerate() {
+            if number > 0 {
+                normal.push(' ');
             }
-        } else {
-            without_articles(word).for_each(&mut push);
+            normal.push_str(part);
         }
     }
-    normal
+    if normal.len() > start {
+        normal.push(' ');
+    }
 }
 
 fn is_article(word: &str) -> bool {
@@ -97,25 +127,14 @@ impl Answer {
     }
 
     fn common(&self, reference: &Answer) -> Overlap {
-        let mut counts: HashMap<&str, usize> = HashMap::new();
-        let mut length = 0;
-        for word in split(&reference.normal) {
-            *counts.entry(word).or_default() += 1;
-            length += 1;
-        }
-        let mut own = 0;
-        let mut common = 0;
-        for word in split(&self.normal) {
-            own += 1;
-            if let Some(left) = counts.get_mut(word).filter(|left| **left > 0) {
-                *left -= 1;
-                common += 1;
-            }
-        }
-        if common == 0 {
+        // Nothing but single spaces is left between words.
+        let [own, others] = [self, reference].map(|answer| answer.normal.split_ascii_whitespace().collect::<Vec<_>>());
+        let (own_length, length) = (own.len() as f64, others.len() as f64);
+        let common = multiset::common(own, others) as f64;
+        if common == 0.0 {
             return Overlap::default();
         }
-        let (precision, recall) = (f64::from(common) / f64::from(own), f64::from(common) / f64::from(length));
+        let (precision, recall) = (common / own_length, common / length);
         Overlap { f1: 2.0 * precision * recall / (precision + recall), precision, recall }
     }
 
