@@ -67,7 +67,8 @@ pub struct Options {
     /// Draws the demonstrations.
     #[serde(default = "seed")]
     pub seed: u32,
-    /// How is generated; its seed goes up by one with each sample.
+    /// How is generated; its seed goes up by one with each sample. Absent: at most 300 tokens of one line at temperature
+    /// 0.5. Where only some settings are given, the others are those of [`Decoding::default`].
     #[serde(default = "decoding")]
     pub decoding: Decoding,
     /// As a conversation: the original's system message, and the prompt as the user's turn.
@@ -170,6 +171,12 @@ impl Options {
                 "all_documents",
                 "expected true where none is shown (else there is nothing to search), found false",
             ),
+            _ if (self.all_documents || self.post_hoc.is_some())
+                && self.documents > 0
+                && self.passages != Passages::Text =>
+            {
+                wrong("passages", "expected text where all documents can be cited (their numbers are those shown)")
+            }
             _ => Ok(()),
         }
     }

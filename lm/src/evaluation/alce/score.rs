@@ -303,7 +303,7 @@ mod tests {
         let recall = |reattach| {
             let options = Options { reattach, ..Options::default() };
             let cached = Cached::new(Lexical::default());
-            evaluate(&[row.clone()], Dataset::Eli5, &options, Compat::Mended, &cached).unwrap().scores["citation_rec"]
+            evaluate(std::slice::from_ref(&row), Dataset::Eli5, &options, Compat::Mended, &cached).unwrap().scores["citation_rec"]
         };
         assert!(recall(false) < 100.0);
         assert_eq!(recall(true), 100.0);

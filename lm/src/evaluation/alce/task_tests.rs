@@ -165,6 +165,7 @@ fn options_that_contradict_each_other_are_refused() {
     assert!(error(json!({"samples": 2})).contains("rerank: expected a way"));
     assert!(error(json!({"answering": "check", "documents": 0})).contains("documents: expected at least 1"));
     assert!(error(json!({"answering": "search", "documents": 0})).contains("all_documents"));
+    assert!(error(json!({"passages": "summary", "post_hoc": "missing"})).contains("passages: expected text"));
     assert!(error(json!({"data": folder.path("nowhere/asqa.json")})).contains("nowhere"));
     let unknown = json!({"data": "a", "prompts": "b", "entailment": {"kind": "lexical"}, "colour": "red"});
     let unknown = serde_json::from_value::<Options>(unknown).unwrap_err().to_string();
