@@ -78,6 +78,15 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// Byte ranges of the tokens that [`Tokenizer::encode`] gives; those put around a text have empty ones.
+    ///
+    /// # Errors
+    /// [`Error::Format`] from the tokenizer.
+    pub fn offsets(&self, text: &str, special: bool) -> Result<Vec<(usize, usize)>> {
+        let encoding = self.inner.encode(text, special).map_err(|e| Error::format(&self.source, e.to_string()))?;
+        Ok(encoding.get_offsets().to_vec())
+    }
+
     /// The text of ids; `special`: with special tokens written out.
     ///
     /// # Errors
