@@ -48,7 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ];
         for (name, candidate) in candidates {
             let found = scores(&candidate, &[text]);
-            let row = ["rougeL_f1", "rougeLsum_f1", "f1"].map(|metric| 100.0 * found.get(metric).copied().unwrap_or(0.0));
+            let row =
+                ["rougeL_f1", "rougeLsum_f1", "f1"].map(|metric| 100.0 * found.get(metric).copied().unwrap_or(0.0));
             match table.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, rows)) => rows.push(row),
                 None => table.push((name, vec![row])),

@@ -4,8 +4,9 @@ pub mod choice;
 pub mod generation;
 pub mod rows;
 
-use super::llmbar;
+use super::entailment::source::Source;
 use super::task::Task;
+use super::{alce, helmet, llmbar};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -18,8 +19,12 @@ pub enum TaskFile {
     Choice(choice::ChoiceOptions),
     /// A short text beside right answers.
     Generation(generation::GenerationOptions),
+    /// Long contexts.
+    Helmet(helmet::task::Options),
     /// Which of two answers follows an instruction.
     Llmbar(llmbar::task::Options),
+    /// Answers with citations.
+    Alce(Box<alce::options::Options>),
 }
 
 impl TaskFile {
@@ -36,15 +41,37 @@ impl TaskFile {
     ///
     /// # Errors
     /// Those of the data.
-    pub fn open(self, data: &Path) -> Result<Box<dyn Task>> {
+    pub fn open(mut self, data: &Path) -> Result<Box<dyn Task>> {
+        self.paths().into_iter().for_each(|path| *path = data.join(&*path));
         Ok(match self {
-            TaskFile::Choice(options) => Box::new(choice::Choice::open(options, data)?),
-            TaskFile::Generation(options) => Box::new(generation::Generation::open(options, data)?),
-            TaskFile::Llmbar(options) => {
-                let (dataset, evaluators) = (data.join(&options.dataset), data.join(&options.evaluators));
-                Box::new(llmbar::task::LlmBar::open(llmbar::task::Options { dataset, evaluators, ..options })?)
-            }
+            TaskFile::Choice(options) => Box::new(choice::Choice::open(options)?),
+            TaskFile::Generation(options) => Box::new(generation::Generation::open(options)?),
+            TaskFile::Helmet(options) => Box::new(helmet::task::Helmet::open(options)?),
+            TaskFile::Llmbar(options) => Box::new(llmbar::task::LlmBar::open(options)?),
+            TaskFile::Alce(options) => Box::new(alce::task::Alce::open(*options)?),
         })
+    }
+
+    /// Everything that names a file or folder.
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            TaskFile::Choice(o) => [&mut o.file].into_iter().chain(&mut o.shots_file).collect(),
+            TaskFile::Generation(o) => vec![&mut o.file],
+            TaskFile::Helmet(o) => {
+                let optional = [&mut o.demos, &mut o.keypoints, &mut o.tokenizer];
+                [&mut o.file].into_iter().chain(optional.into_iter().flatten()).collect()
+            }
+            TaskFile::Llmbar(o) => vec![&mut o.dataset, &mut o.evaluators],
+            TaskFile::Alce(o) => {
+                let model = match &mut o.entailment {
+                    Source::Lexical { .. } => None,
+                    Source::Recorded { file } => Some(file),
+                    Source::T5 { folder, .. } | Source::Deberta { folder, .. } => Some(folder),
+                };
+                let optional = [o.collection.as_mut(), o.verdicts.as_mut(), model];
+                [&mut o.data, &mut o.prompts].into_iter().chain(optional.into_iter().flatten()).collect()
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tesseral_datasets::files::sha256_file;
 use tesseral_nn::rng::Streams;
 
@@ -18,7 +18,7 @@ use tesseral_nn::rng::Streams;
 pub struct ChoiceOptions {
     /// Name in results.
     pub name: String,
-    /// Rows, from the folder of data.
+    /// Rows.
     pub file: PathBuf,
     /// Template of what stands before an option.
     pub prompt: String,
@@ -80,19 +80,18 @@ struct Question {
 }
 
 impl Choice {
-    /// Reads the files of a task; `data` is the folder they are in.
+    /// Reads the files of a task.
     ///
     /// # Errors
     /// Those of the files; a row without a field, or whose target is no option.
-    pub fn open(options: ChoiceOptions, data: &Path) -> Result<Self> {
-        let source = data.join(&options.file);
+    pub fn open(options: ChoiceOptions) -> Result<Self> {
+        let source = options.file.clone();
         let rows = read(&source)?;
         let mut description = json!({"family": "choice", "options": options, "sha256": sha256_file(&source)?});
         let mut shots = Vec::new();
         if let Some(file) = &options.shots_file {
-            let file = data.join(file);
-            shots = read(&file)?;
-            description["shots_sha256"] = json!(sha256_file(&file)?);
+            shots = read(file)?;
+            description["shots_sha256"] = json!(sha256_file(file)?);
         }
         let others = if options.shots_file.is_some() { shots.len() } else { rows.len() - 1 };
         if options.shots > others {

@@ -8,7 +8,7 @@ use crate::evaluation::task::{Sample, Task};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tesseral_datasets::files::sha256_file;
 
 /// A task of short answers.
@@ -17,7 +17,7 @@ use tesseral_datasets::files::sha256_file;
 pub struct GenerationOptions {
     /// Name in results.
     pub name: String,
-    /// Rows, from the folder of data.
+    /// Rows.
     pub file: PathBuf,
     /// Template of the prompt.
     pub prompt: String,
@@ -40,12 +40,12 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Reads the file of a task; `data` is the folder it is in.
+    /// Reads the file of a task.
     ///
     /// # Errors
     /// Those of the file; a row without a field, or without a right answer.
-    pub fn open(options: GenerationOptions, data: &Path) -> Result<Self> {
-        let source = data.join(&options.file);
+    pub fn open(options: GenerationOptions) -> Result<Self> {
+        let source = options.file.clone();
         let rows = read(&source)?;
         let template = Template::new("prompt", &options.prompt, &source);
         let mut questions = Vec::new();
