@@ -2,8 +2,9 @@
 //!
 //! Modules, each using only those above it: [`request`] (what a model is asked), [`compat`] (quirks of original code),
 //! [`python`] (random generators of the originals), [`metrics`] (of texts and rankings), [`backend`] (who answers),
-//! [`store`] (answers kept, one line each), [`ask`] (requests answered from the store or a back-end), [`task`]; then the
-//! benchmarks, which do not know each other: [`helmet`], [`llmbar`], [`alce`] (with [`entailment`]), [`in_context`].
+//! [`store`] (answers kept, one line each), [`ask`] (requests answered from the store or a back-end), [`task`], [`report`]; then the
+//! benchmarks, which do not know each other: [`helmet`], [`llmbar`], [`alce`] (with [`entailment`]), [`in_context`];
+//! last [`tasks`], which makes tasks of files.
 
 pub mod alce;
 pub mod ask;
@@ -15,6 +16,8 @@ pub mod in_context;
 pub mod llmbar;
 pub mod metrics;
 pub mod python;
+pub mod report;
 pub mod request;
 pub mod store;
 pub mod task;
+pub mod tasks;

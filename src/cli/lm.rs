@@ -1,6 +1,7 @@
-//! `tesseral lm pack | train | generate | recall | perplexity | bench`: a file a verb.
+//! `tesseral lm pack | train | generate | recall | perplexity | eval | bench`: a file a verb.
 
 mod bench;
+mod eval;
 mod generate;
 mod pack;
 mod perplexity;
@@ -25,6 +26,9 @@ pub(crate) enum Verb {
     Recall(recall::Recall),
     /// Perplexity of the same tokens with more or less context
     Perplexity(perplexity::Perplexity),
+    /// Benchmarks: run, ls, validate
+    #[command(subcommand)]
+    Eval(eval::Eval),
     /// Speed and memory of a train step of a model's shape
     Bench(bench::Bench),
 }
@@ -40,6 +44,7 @@ impl Verb {
             Verb::Pack(verb) => verb.run(common),
             Verb::Recall(verb) => verb.run(common),
             Verb::Perplexity(verb) => verb.run(common),
+            Verb::Eval(verb) => verb.run(common),
             Verb::Bench(verb) => verb.run(common),
         }?;
         Ok(ExitCode::SUCCESS)

@@ -1,5 +1,10 @@
 //! Who answers: a model on this machine, an endpoint, a recorded table, or a simple rule.
 
+pub mod endpoint;
+pub mod local;
+pub mod rule;
+pub mod table;
+
 use super::request::{Request, Response};
 use crate::Result;
 use crate::model::tokenizer::Tokenizer;

@@ -2,7 +2,7 @@
 
 use crate::model::chat::Message;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use tesseral_datasets::files::sha256;
 
 /// What stands before the answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,8 +101,7 @@ impl Request {
     /// SHA-256, in hexadecimal, of the model's identity and everything that is asked: equal keys have equal answers.
     pub fn key(&self, model: &str) -> String {
         let text = serde_json::to_string(self).unwrap_or_default();
-        let digest = Sha256::digest(format!("{model}\n{text}").as_bytes());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256(format!("{model}\n{text}").as_bytes())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::model::chat::{ChatTemplate, Message};
 use crate::model::decoder::{Cache, Decoder};
+use crate::model::llama::LlamaConfig;
 use crate::model::sampling::{Sampling, StopStrings};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::{Layout, Storage, Weights};
@@ -11,8 +12,9 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::Instant;
 
-/// Tokens of a prompt that go through the model at a time.
-const BLOCK: usize = 512;
+/// Tokens of a prompt that go through the model at a time: few enough that prompts share most of what they have in
+/// common, many enough that products run at full speed.
+const BLOCK: usize = 128;
 
 /// How a text is continued.
 #[derive(Clone, Debug)]
@@ -102,17 +104,29 @@ impl TextModel {
     /// [`Error::Config`] for an empty prompt or a sampling value out of range; those of the model.
     pub fn generate(&self, prompt: &str, options: &GenerateOptions, tell: &mut dyn FnMut(&str)) -> Result<Generated> {
         let ids = self.tokenizer.encode(prompt, true)?;
+        let mut reader = PromptReader::new(self.decoder.config(), ids.len() + options.max_tokens);
+        self.continue_ids(&mut reader, &ids, options, tell)
+    }
+
+    /// Continues the text of some token ids. What the reader has read before is not read again.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn continue_ids(
+        &self,
+        reader: &mut PromptReader,
+        ids: &[u32],
+        options: &GenerateOptions,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Generated> {
         options.sampling.validate()?;
-        if ids.is_empty() {
-            return Err(Error::config("prompt", "expected at least one token, found none"));
-        }
         let end_ids = options.end_ids.clone().unwrap_or_else(|| self.decoder.config().end_ids());
-        let mut cache = Cache::new(self.decoder.config(), ids.len() + options.max_tokens);
         let (mut stream, mut stops) = (self.tokenizer.stream(options.show_special), StopStrings::new(&options.stop));
         let (mut text, mut tokens, mut finish) = (String::new(), Vec::new(), "length");
         let clock = Instant::now();
-        let mut logits = read_prompt(&self.decoder, &mut cache, &ids)?;
+        let mut logits = reader.read(&self.decoder, ids)?.to_vec();
         let prompt_seconds = clock.elapsed().as_secs_f64();
+        let cache = &mut reader.cache;
         let clock = Instant::now();
         let mut say = |piece: String| {
             if !piece.is_empty() {
@@ -130,7 +144,7 @@ impl TextModel {
                 break;
             }
             if tokens.len() < options.max_tokens {
-                logits = next_logits(&self.decoder, &mut cache, id)?;
+                logits = next_logits(&self.decoder, cache, id)?;
             }
         }
         let seconds = clock.elapsed().as_secs_f64();
@@ -149,6 +163,67 @@ impl TextModel {
             generated_tokens_per_s: tokens.len().saturating_sub(1) as f64 / seconds.max(f64::MIN_POSITIVE),
             tokens,
         })
+    }
+}
+
+/// Reads prompts one after the other; of what a prompt shares with the one before it, whole blocks are not read again.
+/// Blocks begin at fixed places, so that what comes of a prompt does not depend on what was read before, to the bit.
+pub struct PromptReader {
+    cache: Cache,
+    /// The prompt in the cache; what was generated after it is not part of it.
+    ids: Vec<u32>,
+    /// After its last token.
+    logits: Vec<f32>,
+    /// Tokens that went through the model in all.
+    work: usize,
+}
+
+impl PromptReader {
+    /// With room for `tokens` tokens before anything is moved.
+    pub fn new(config: &LlamaConfig, tokens: usize) -> Self {
+        PromptReader { cache: Cache::new(config, tokens), ids: Vec::new(), logits: Vec::new(), work: 0 }
+    }
+
+    /// The logits after the last token of a prompt.
+    ///
+    /// # Errors
+    /// Those of the model; [`Error::Config`] for an empty prompt.
+    pub fn read(&mut self, decoder: &Decoder, ids: &[u32]) -> Result<&[f32]> {
+        if ids.is_empty() {
+            return Err(Error::config("prompt", "expected at least one token, found none"));
+        }
+        if self.ids == ids {
+            self.cache.truncate(ids.len());
+            return Ok(&self.logits);
+        }
+        let shared = self.ids.iter().zip(ids).take_while(|(a, b)| a == b).count().min(ids.len() - 1);
+        self.cache.truncate(shared / BLOCK * BLOCK);
+        self.ids.clear();
+        self.work += ids.len() - self.cache.len();
+        self.logits = read_prompt(decoder, &mut self.cache, &ids[shared / BLOCK * BLOCK..])?;
+        self.ids.extend_from_slice(ids);
+        Ok(&self.logits)
+    }
+
+    /// Logits of the rows of `ids` that follow the prompt just read, the cache being as before afterwards.
+    ///
+    /// # Errors
+    /// Those of the model.
+    pub fn rows_after(&mut self, decoder: &Decoder, ids: &[u32]) -> Result<Vec<Vec<f32>>> {
+        let before = self.cache.len();
+        let mut rows = Vec::with_capacity(ids.len());
+        for block in ids.chunks(BLOCK) {
+            let hidden = decoder.continue_from(&mut self.cache, block)?;
+            rows.extend(decoder.logits(&hidden)?.to_vec2::<f32>()?);
+        }
+        self.cache.truncate(before);
+        self.work += ids.len();
+        Ok(rows)
+    }
+
+    /// Tokens that went through the model in all: prompts without what they shared, and rows after them.
+    pub fn work(&self) -> usize {
+        self.work
     }
 }
 

@@ -1,0 +1,104 @@
+//! Pairs with a number each, in the order they came; in files `[[premise, hypothesis, number], ..]`.
+
+use super::Pair;
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Numbers of pairs.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    rows: Vec<(String, String, f64)>,
+    /// Premise, then hypothesis, to the place in `rows`; nested, so that looking up copies no text.
+    places: HashMap<String, HashMap<String, usize>>,
+}
+
+impl Table {
+    /// The number of a pair.
+    pub fn get(&self, (premise, hypothesis): Pair<'_>) -> Option<f64> {
+        let place = self.places.get(premise)?.get(hypothesis)?;
+        self.rows.get(*place).map(|row| row.2)
+    }
+
+    /// Adds a pair; one that is there already gets the new number.
+    pub fn insert(&mut self, (premise, hypothesis): Pair<'_>, number: f64) {
+        let places = match self.places.get_mut(premise) {
+            Some(places) => places,
+            None => self.places.entry(premise.to_string()).or_default(),
+        };
+        match places.get(hypothesis).and_then(|place| self.rows.get_mut(*place)) {
+            Some(row) => row.2 = number,
+            None => {
+                places.insert(hypothesis.to_string(), self.rows.len());
+                self.rows.push((premise.to_string(), hypothesis.to_string(), number));
+            }
+        }
+    }
+
+    /// How many pairs.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The pairs with their numbers, in the order they came.
+    pub fn rows(&self) -> &[(String, String, f64)] {
+        &self.rows
+    }
+
+    /// From rows; `name` stands in the message.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a number outside 0 to 1, and for a pair with two different numbers.
+    pub fn from_rows(rows: Vec<(String, String, f64)>, name: &Path) -> Result<Self> {
+        let mut table = Table::default();
+        for (place, (premise, hypothesis, number)) in rows.into_iter().enumerate() {
+            if !(0.0..=1.0).contains(&number) {
+                return Err(Error::format(
+                    name,
+                    format!("pair {place}: expected a number from 0 to 1, found {number}"),
+                ));
+            }
+            match table.get((&premise, &hypothesis)) {
+                Some(before) if before != number => {
+                    let what = format!("pair {place}: expected {before} as for the same pair before, found {number}");
+                    return Err(Error::format(name, what));
+                }
+                _ => table.insert((&premise, &hypothesis), number),
+            }
+        }
+        Ok(table)
+    }
+
+    /// From a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Format`].
+    pub fn read(file: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(file).map_err(Error::io(file))?;
+        let rows = serde_json::from_str(&text).map_err(|e| {
+            Error::format(file, format!("expected a list of [premise, hypothesis, 0 or 1], found otherwise: {e}"))
+        })?;
+        Self::from_rows(rows, file)
+    }
+
+    /// To a file, one pair a line; verdicts as the whole numbers 0 and 1.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&self, file: &Path) -> Result<()> {
+        let line = |(premise, hypothesis, number): &(String, String, f64)| {
+            let number = match *number {
+                n if n == 0.0 || n == 1.0 => serde_json::json!(n as u8),
+                n => serde_json::json!(n),
+            };
+            serde_json::json!([premise, hypothesis, number]).to_string()
+        };
+        let lines: Vec<String> = self.rows.iter().map(line).collect();
+        std::fs::write(file, format!("[{}]\n", lines.join(",\n"))).map_err(Error::io(file))
+    }
+}

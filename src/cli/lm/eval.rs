@@ -1,0 +1,49 @@
+//! `tesseral lm eval run | ls | validate | llmbar`: benchmarks of language models.
+
+mod llmbar;
+mod ls;
+mod run;
+mod validate;
+
+use anyhow::Result;
+use clap::Subcommand;
+use std::path::PathBuf;
+use tesseral::lm::evaluation::tasks::{TaskFile, find};
+
+use crate::cli::Common;
+
+#[derive(Subcommand)]
+pub(crate) enum Eval {
+    /// Ask a model and score its answers; a run that was stopped goes on where it was
+    Run(run::Run),
+    /// List tasks
+    Ls(ls::Ls),
+    /// Check task files and their data without a model, and show the first request of each
+    Validate(validate::Validate),
+    /// Judges of instruction following (LLMBar): replay, bias
+    #[command(subcommand)]
+    Llmbar(llmbar::LlmBar),
+}
+
+impl Eval {
+    pub(crate) fn run(&self, common: &Common) -> Result<()> {
+        match self {
+            Eval::Run(verb) => verb.run(common),
+            Eval::Ls(verb) => verb.run(common),
+            Eval::Validate(verb) => verb.run(common),
+            Eval::Llmbar(verb) => verb.run(common),
+        }
+    }
+}
+
+/// The task files of some files and folders.
+fn task_files(paths: &[PathBuf]) -> Result<Vec<(PathBuf, TaskFile)>> {
+    let mut all = Vec::new();
+    for path in paths {
+        for file in find(path)? {
+            let task = TaskFile::read(&file)?;
+            all.push((file, task));
+        }
+    }
+    Ok(all)
+}
