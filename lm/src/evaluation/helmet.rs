@@ -2,8 +2,8 @@
 //!
 //! Modules, each using only those above it: [`output`] (answers in outputs), [`dataset`] (names and settings), [`data`]
 //! (rows of files), [`template`], [`example`], [`sampling`], [`load`] (examples of rows), [`truncate`] and [`length`]
-//! (prompts of a length), [`generate`] (data of any length), [`scoring`], [`judge`], [`task`]; and of their scores [`average`], [`correlation`],
-//! [`breakdown`].
+//! (prompts of a length), [`generate`] (data of any length), [`scoring`], [`judge`],
+//! [`task`]; and of their scores [`average`], [`correlation`], [`breakdown`], [`report`].
 
 pub mod average;
 pub mod breakdown;
@@ -18,6 +18,7 @@ pub mod judge;
 pub mod length;
 pub mod load;
 pub mod output;
+pub mod report;
 pub mod sampling;
 pub mod scoring;
 pub mod task;

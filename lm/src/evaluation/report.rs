@@ -8,9 +8,10 @@ use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use tesseral_datasets::files::{sha256, write_atomic};
+use tesseral_datasets::jsonl::Lines;
 
 /// One task done.
 #[derive(Clone, Debug)]
@@ -136,13 +137,54 @@ pub fn results(done: &[Done], model: &str, limit: Option<usize>, date: SystemTim
 pub fn write(out: &Path, done: &[Done], results: &Value) -> Result<()> {
     std::fs::create_dir_all(out).map_err(Error::io(out))?;
     for task in done {
-        let file = out.join(format!("samples_{}.jsonl", task.name.replace(['/', '\\'], "_")));
+        let file = samples_file(out, &task.name);
         write_atomic(&file, |file| {
             task.samples.iter().enumerate().try_for_each(|(k, sample)| writeln!(file, "{}", task.line(k, sample)))
         })?;
     }
     write_atomic(&out.join("results.md"), |file| file.write_all(table(done).as_bytes()))?;
     Ok(write_atomic(&out.join("results.json"), |file| writeln!(file, "{results:#}"))?)
+}
+
+/// The tasks of a finished run, from its folder.
+///
+/// # Errors
+/// A folder without results, or whose files are not those of [`write`].
+pub fn read(run: &Path) -> Result<Vec<Done>> {
+    let file = run.join("results.json");
+    let text = std::fs::read_to_string(&file).map_err(Error::io(&file))?;
+    let results: Value = serde_json::from_str(&text).map_err(|e| Error::format(&file, e.to_string()))?;
+    let tasks = results["results"].as_object();
+    let tasks = tasks.ok_or_else(|| Error::format(&file, "results: expected an object of tasks, found none"))?;
+    let mut done = Vec::new();
+    for (name, found) in tasks {
+        let names: Vec<&str> =
+            found.as_object().into_iter().flatten().filter_map(|(k, _)| k.strip_suffix(",none")).collect();
+        let version = results["versions"][name].as_u64().unwrap_or_default() as u32;
+        let path = samples_file(run, name);
+        let mut samples = Vec::new();
+        for line in Lines::<Map<String, Value>>::open(&path)? {
+            let line = line?;
+            let field = |key: &str| line.get(key).cloned().unwrap_or_default();
+            let fail = |e: serde_json::Error| Error::format(&path, e.to_string());
+            samples.push(Sample {
+                id: field("id").as_str().unwrap_or_default().into(),
+                document: field("doc"),
+                requests: serde_json::from_value(field("arguments")).map_err(fail)?,
+                responses: serde_json::from_value(field("resps")).map_err(fail)?,
+                parsed: field("filtered_resps"),
+                target: field("target"),
+                scores: names.iter().filter_map(|k| Some(((*k).to_string(), line.get(*k)?.as_f64()?))).collect(),
+            });
+        }
+        let description = results["configs"][name].clone();
+        done.push(Done { name: name.clone(), version, description, samples, overall: Scores::new() });
+    }
+    Ok(done)
+}
+
+fn samples_file(run: &Path, task: &str) -> PathBuf {
+    run.join(format!("samples_{}.jsonl", task.replace(['/', '\\'], "_")))
 }
 
 /// A Markdown table: tasks, metrics, values with standard errors, and how many answers did not parse.

@@ -1,5 +1,6 @@
-//! `tesseral lm eval run | ls | validate | llmbar`: benchmarks of language models.
+//! `tesseral lm eval run | ls | validate | helmet | llmbar`: benchmarks of language models.
 
+mod helmet;
 mod llmbar;
 mod ls;
 mod run;
@@ -20,6 +21,9 @@ pub(crate) enum Eval {
     Ls(ls::Ls),
     /// Check task files and their data without a model, and show the first request of each
     Validate(validate::Validate),
+    /// Long contexts (HELMET): generate, report
+    #[command(subcommand)]
+    Helmet(helmet::Helmet),
     /// Judges of instruction following (LLMBar): replay, bias
     #[command(subcommand)]
     Llmbar(llmbar::LlmBar),
@@ -31,6 +35,7 @@ impl Eval {
             Eval::Run(verb) => verb.run(common),
             Eval::Ls(verb) => verb.run(common),
             Eval::Validate(verb) => verb.run(common),
+            Eval::Helmet(verb) => verb.run(common),
             Eval::Llmbar(verb) => verb.run(common),
         }
     }

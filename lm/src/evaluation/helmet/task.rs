@@ -37,6 +37,9 @@ pub enum Fit {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
+    /// Name in results; absent: `helmet_` and the data set.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Name of the data set in the benchmark (`kilt_nq`, `json_kv`, `icl_trec_coarse_400shot_balance`).
     pub dataset: String,
     /// Its file.
@@ -134,7 +137,7 @@ impl Helmet {
             [Some(&options.file), options.demos.as_ref(), options.keypoints.as_ref(), options.tokenizer.as_ref()];
         let digest = |path: &PathBuf| Ok((path.display().to_string(), Value::from(sha256(path)?)));
         let files = files.into_iter().flatten().map(digest).collect::<Result<_>>()?;
-        let name = format!("helmet_{}", dataset.name);
+        let name = options.name.clone().unwrap_or_else(|| format!("helmet_{}", dataset.name));
         Ok(Helmet { name, template: Template::of(&dataset.kind), options, dataset, examples, tokenizer, files })
     }
 
@@ -296,7 +299,7 @@ impl Task for Helmet {
             let shown = fitted.units.iter().filter_map(|place| Some(example.units.get(*place)?.text.as_str()));
             let shown: Vec<&str> = shown.collect();
             if let Some(unparsable) = unparsable(&self.dataset.kind, &scored.parsed, &judged, &shown) {
-                scored.scores.insert("unparsable".into(), f64::from(u8::from(unparsable)));
+                scored.scores.insert("unparsed".into(), f64::from(u8::from(unparsable)));
             }
             Sample {
                 id: example.id.clone(),
@@ -465,7 +468,7 @@ mod tests {
         let tokenizer = Some(words(folder.path()));
         let samples = run(&helmet, Rule { answer: |_| " 17 > 3".into(), tokenizer, context: None }, None).unwrap();
         let scores = &samples[0].scores;
-        assert_eq!((scores["NDCG@10"], scores["MRR"], scores["unparsable"]), (1.0, 1.0, 0.0));
+        assert_eq!((scores["NDCG@10"], scores["MRR"], scores["unparsed"]), (1.0, 1.0, 0.0));
         assert!(!scores.contains_key("NDCG@20"), "{} passages", samples[0].document["units"]);
     }
 
