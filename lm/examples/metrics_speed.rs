@@ -1,8 +1,9 @@
 //! Times sentences and ROUGE on the texts of a JSON file, one thread: our side of `benches/peers/metrics.py`.
 //!
-//!     cargo run --release -p tesseral-lm --example metrics_speed -- FILE.json [ROUNDS]
+//!     cargo run --release -p tesseral-lm --example metrics_speed -- FILE.json JOB [ROUNDS]
 //!
-//! One line of JSON: for each job the fastest round in seconds and a checksum of its results.
+//! JOB is sentences, rouge, rouge_lsum or matches. One line of JSON: the sum of what the job gives, and seconds of the
+//! fastest round.
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -19,22 +20,11 @@ fn collect(value: &Value, texts: &mut BTreeSet<String>) {
     }
 }
 
-/// The fastest of some rounds, and the sum of what it gives.
-fn time(rounds: usize, job: impl Fn() -> f64) -> Value {
-    let mut seconds = f64::INFINITY;
-    let mut sum = 0.0;
-    for _ in 0..rounds.max(1) {
-        let start = Instant::now();
-        sum = job();
-        seconds = seconds.min(start.elapsed().as_secs_f64());
-    }
-    json!({ "seconds": seconds, "sum": sum })
-}
-
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().ok_or("expected a JSON file, found no argument")?;
-    let rounds = arguments.next().map_or(Ok(5), |rounds| rounds.parse())?;
+    let job = arguments.next().ok_or("expected a job, found one argument")?;
+    let rounds: usize = arguments.next().map_or(Ok(5), |rounds| rounds.parse())?;
     let mut texts = BTreeSet::new();
     collect(&serde_json::from_slice(&std::fs::read(path)?)?, &mut texts);
     let texts: Vec<String> = texts.into_iter().collect();
@@ -48,13 +38,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let lsum = |target: &str, text: &str| rouge::score_lsum(target, text).f1;
     let match_of = |target: &str, text: &str| answer::matches(text, &[target]).values().sum();
-    let result = json!({
-        "texts": texts.len(),
-        "sentences": time(rounds, || texts.iter().map(|text| sentences::split(text).len() as f64).sum()),
-        "rouge": time(rounds, || pairs(&lines, all)),
-        "rouge_lsum": time(rounds, || pairs(&lines, lsum)),
-        "matches": time(rounds, || pairs(&texts, match_of)),
-    });
+    let run = || -> Result<f64, String> {
+        Ok(match job.as_str() {
+            "sentences" => texts.iter().map(|text| sentences::split(text).len() as f64).sum(),
+            "rouge" => pairs(&lines, all),
+            "rouge_lsum" => pairs(&lines, lsum),
+            "matches" => pairs(&texts, match_of),
+            other => return Err(format!("expected sentences, rouge, rouge_lsum or matches, found {other}")),
+        })
+    };
+    let (mut seconds, mut sum) = (f64::INFINITY, 0.0);
+    for _ in 0..rounds {
+        let start = Instant::now();
+        sum = run()?;
+        seconds = seconds.min(start.elapsed().as_secs_f64());
+    }
+    let result = json!({ "sum": sum, "seconds": seconds });
     println!("{result}");
     Ok(())
 }

@@ -39,9 +39,8 @@ pub fn rouge_n(target: &Words, prediction: &Words, n: usize) -> Score {
         return Score::default();
     }
     let (target, prediction) = (target.all(), prediction.all());
-    let common = multiset::common(target.windows(n).collect(), prediction.windows(n).collect());
-    let grams = |words: &[u32]| (words.len() + 1).saturating_sub(n);
-    Score::new(common, grams(target), grams(prediction))
+    let (common, target, prediction) = multiset::common(target.windows(n), prediction.windows(n));
+    Score::new(common, target, prediction)
 }
 
 /// ROUGE-L: the longest common subsequence of both texts.

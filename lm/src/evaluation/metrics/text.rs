@@ -18,43 +18,45 @@ pub fn normalize_answer(text: &str) -> String {
 }
 
 fn normalize_letters(letters: impl Iterator<Item = char>) -> String {
-    let mut normal = String::with_capacity(letters.size_hint().0 + 1);
+    let mut normal: Vec<u8> = Vec::with_capacity(letters.size_hint().0 + 1);
     // Where the last word starts, and whether it is of ASCII letters and digits only.
     let mut start = 0;
     let mut plain = true;
     letters.chain([' ']).for_each(|letter| {
         if letter.is_ascii_alphanumeric() {
-            normal.push(letter);
+            normal.push(letter as u8);
         } else if is_space(letter) {
             finish_word(&mut normal, start, plain);
             start = normal.len();
             plain = true;
         } else if !letter.is_ascii_punctuation() {
-            normal.push(letter);
+            normal.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
             plain = false;
         }
     });
     normal.pop();
-    normal
+    // Whole letters were put in, so nothing is replaced.
+    String::from_utf8(normal).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// Takes articles out of the word that starts at `start`, and puts a space behind what is left, if anything is.
-fn finish_word(normal: &mut String, start: usize, plain: bool) {
+fn finish_word(normal: &mut Vec<u8>, start: usize, plain: bool) {
     if plain {
-        if is_article(&normal[start..]) {
+        if matches!(&normal[start..], b"a" | b"an" | b"the") {
             normal.truncate(start);
         }
     } else {
-        let word = normal.split_off(start);
+        let word = String::from_utf8_lossy(&normal[start..]).into_owned();
+        normal.truncate(start);
         for (number, part) in without_articles(&word).enumerate() {
             if number > 0 {
-                normal.push(' ');
+                normal.push(b' ');
             }
-            normal.push_str(part);
+            normal.extend_from_slice(part.as_bytes());
         }
     }
     if normal.len() > start {
-        normal.push(' ');
+        normal.push(b' ');
     }
 }
 
@@ -128,13 +130,12 @@ impl Answer {
 
     fn common(&self, reference: &Answer) -> Overlap {
         // Nothing but single spaces is left between words.
-        let [own, others] = [self, reference].map(|answer| answer.normal.split_ascii_whitespace().collect::<Vec<_>>());
-        let (own_length, length) = (own.len() as f64, others.len() as f64);
-        let common = multiset::common(own, others) as f64;
-        if common == 0.0 {
+        let [own, others] = [self, reference].map(|answer| answer.normal.split_ascii_whitespace());
+        let (common, own, others) = multiset::common(own, others);
+        if common == 0 {
             return Overlap::default();
         }
-        let (precision, recall) = (common / own_length, common / length);
+        let (precision, recall) = (common as f64 / own as f64, common as f64 / others as f64);
         Overlap { f1: 2.0 * precision * recall / (precision + recall), precision, recall }
     }
 

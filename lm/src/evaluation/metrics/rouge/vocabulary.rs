@@ -1,14 +1,14 @@
 //! Texts as numbers of stemmed words.
 
+use crate::evaluation::metrics::multiset::WordMap;
 use crate::evaluation::metrics::porter::stem_bytes;
-use std::collections::HashMap;
 
 /// Words by number. Only texts read into the same vocabulary can be compared; one vocabulary a sample keeps it small.
 #[derive(Clone, Debug, Default)]
 pub struct Vocabulary {
     /// Number of each word as it stands, so that each is stemmed once.
-    seen: HashMap<Vec<u8>, u32>,
-    stems: HashMap<Vec<u8>, u32>,
+    seen: WordMap<Vec<u8>, u32>,
+    stems: WordMap<Vec<u8>, u32>,
     buffer: Vec<u8>,
 }
 
