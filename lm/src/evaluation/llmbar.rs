@@ -4,8 +4,8 @@
 //! so before. Prompts and settings are those of the benchmark's own `LLMEvaluator/evaluators` folder, read when they are
 //! needed.
 //!
-//! Modules, each using only those above it: [`winner`] (which output, which order), [`dataset`] (the pairs), [`prompt`]
-//! (files of prompts), [`rendering`] (turns written out for models without a template), [`parse`] (completions read),
+//! Modules, each using only those above it: [`winner`] (which output, which order), [`dataset`] (the pairs), [`parse`]
+//! (completions read), [`prompt`] (files of prompts), [`rendering`] (turns written out for models without a template),
 //! [`config`] (files of settings), [`outcome`] (what a judge said, as the benchmark stores it), [`strategy`] (what is
 //! asked, and after what), [`verdict`] (winners by log-probability), [`judge`] (a strategy run), [`statistics`],
 //! [`stored`] (folders of results), [`replay`] (stored results computed again), [`bias`] (what winners lean to), and

@@ -1,18 +1,17 @@
 //! What winners lean to besides quality: the output shown first, and the longer one; and how far judges without a model
 //! come.
 
-use super::dataset::{Dataset, Example};
+use super::dataset::Dataset;
+use super::parse::is_blank;
 use super::stored::{Outcome, Pair, Tree};
 use super::winner::{Order, Winner};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub mod baseline;
-
-use super::parse::is_blank;
 
 /// Words of a text, as `str.split` of Python cuts it.
 pub fn words(text: &str) -> usize {

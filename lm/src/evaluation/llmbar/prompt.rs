@@ -1,8 +1,8 @@
 //! Prompt files: ChatML text with fields in braces, as `str.format` of Python fills them.
 
 use super::dataset::sha256;
+use super::parse::strip;
 use crate::evaluation::compat::Compat;
-use crate::evaluation::llmbar::parse::strip;
 use crate::model::chat::Message;
 use crate::{Error, Result};
 use std::borrow::Cow;

@@ -1,8 +1,11 @@
 //! Judges without a model: the longer output, or the one with more words of the instruction.
 
-use super::{Example, HashSet, Winner, words};
+use super::words;
+use crate::evaluation::llmbar::dataset::Example;
+use crate::evaluation::llmbar::winner::Winner;
 use regex::Regex;
 use serde::Serialize;
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 /// Words of the instruction with fewer letters do not count as overlap.
