@@ -48,21 +48,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{:34} {:>6} {:>8} {:>8} {:>6}", "answer", "str_em", "cit. rec", "cit. pre", "words");
     let best = |row: &Row| row.docs.first().map(|document| document.text.clone()).unwrap_or_default();
     let cited = |text: &str, mark: &str, most: usize| -> String {
-        sentences::split(text).iter().take(most).map(|sentence| mark_before_end(sentence, mark)).collect::<Vec<_>>().join(" ")
+        sentences::spans(text)
+            .into_iter()
+            .take(most)
+            .map(|sentence| mark_before_end(sentence, mark))
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     let mut random = RandomState::new(42);
     let mut any = |row: &Row| -> Result<String, Box<dyn Error>> {
-        let marks = sentences::split(&best(row)).iter().map(|sentence| {
-            Ok(mark_before_end(sentence, &format!("[{}]", random.randint(1..6)?)))
-        });
-        Ok(marks.collect::<tesseral::lm::error::Result<Vec<_>>>()?.join(" "))
+        let text = best(row);
+        let mut marked = Vec::new();
+        for sentence in sentences::spans(&text) {
+            marked.push(mark_before_end(sentence, &format!("[{}]", random.randint(1..6)?)));
+        }
+        Ok(marked.join(" "))
     };
     let all = |answer: &dyn Fn(&Row) -> String| rows.iter().map(answer).collect::<Vec<String>>();
     report("best passage, each sentence [1]", &rows, all(&|row| cited(&best(row), "[1]", usize::MAX)))?;
     report("its first two sentences, [1]", &rows, all(&|row| cited(&best(row), "[1]", 2)))?;
     report("best passage, [1][2][3]", &rows, all(&|row| cited(&best(row), "[1][2][3]", usize::MAX)))?;
-    let four: Vec<Vec<String>> =
-        rows.iter().map(|row| (0..4).map(|_| any(row)).collect()).collect::<Result<_, _>>()?;
+    let four: Vec<Vec<String>> = rows.iter().map(|row| (0..4).map(|_| any(row)).collect()).collect::<Result<_, _>>()?;
     report("best passage, one of [1] to [5]", &rows, four.iter().map(|outputs| outputs[0].clone()).collect())?;
     let candidates: Vec<Candidates<'_>> = rows
         .iter()
