@@ -48,8 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{:34} {:>6} {:>8} {:>8} {:>6}", "answer", "str_em", "cit. rec", "cit. pre", "words");
     let best = |row: &Row| row.docs.first().map(|document| document.text.clone()).unwrap_or_default();
     let cited = |text: &str, mark: &str, most: usize| -> String {
-        sentences::split(text)
-            .iter()
+        sentences::spans(text)
+            .into_iter()
             .take(most)
             .map(|sentence| mark_before_end(sentence, mark))
             .collect::<Vec<_>>()
@@ -57,10 +57,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut random = RandomState::new(42);
     let mut any = |row: &Row| -> Result<String, Box<dyn Error>> {
-        let marks = sentences::split(&best(row))
-            .iter()
-            .map(|sentence| Ok(mark_before_end(sentence, &format!("[{}]", random.randint(1..6)?))));
-        Ok(marks.collect::<tesseral::lm::error::Result<Vec<_>>>()?.join(" "))
+        let text = best(row);
+        let mut marked = Vec::new();
+        for sentence in sentences::spans(&text) {
+            marked.push(mark_before_end(sentence, &format!("[{}]", random.randint(1..6)?)));
+        }
+        Ok(marked.join(" "))
     };
     let all = |answer: &dyn Fn(&Row) -> String| rows.iter().map(answer).collect::<Vec<String>>();
     report("best passage, each sentence [1]", &rows, all(&|row| cited(&best(row), "[1]", usize::MAX)))?;

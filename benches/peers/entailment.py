@@ -2,7 +2,8 @@
 
     python benches/peers/entailment.py tests/golden/entailment
 
-Needs torch, transformers and tokenizers (written with 2.15.0, 5.24.0 and 0.23.3). The weights are large enough that the attentions are far from even.
+Needs torch, transformers and tokenizers (written with 2.15.0, 5.24.0 and 0.23.3). The weights are large enough that the
+attentions are far from even.
 """
 
 import json
