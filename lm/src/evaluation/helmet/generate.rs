@@ -104,6 +104,16 @@ pub fn build(
     Ok((rows, Manifest::new(plan.budget.length, plan.budget.answer, tokenizer, achieved)))
 }
 
+/// Rows that solved examples are drawn from: the `count` questions after the first `questions`, each with the fewest units
+/// (of passages, the one that answers). For the kinds whose solved examples are in a file of their own.
+///
+/// # Errors
+/// Those of the generator, for fewer questions.
+pub fn solved(generator: &dyn Generator, questions: usize, count: usize) -> Result<Vec<Value>> {
+    let (least, _) = generator.units();
+    (questions..questions + count).map(|number| generator.row(number, least, 0.0)).collect()
+}
+
 /// Writes rows, one a line.
 ///
 /// # Errors
@@ -262,6 +272,23 @@ mod tests {
         assert!(message.starts_with("length: expected room for 4 units"), "{message}");
         let message = build(&Plan { depths: vec![2.0], ..plan }).unwrap_err().to_string();
         assert!(message.starts_with("depths: expected numbers from 0 to 1"), "{message}");
+    }
+
+    #[test]
+    fn solved_examples_are_of_other_questions() {
+        let generators = generators();
+        let passages = generators.last().unwrap();
+        let demos = solved(passages.as_ref(), 2, 5).unwrap();
+        assert_eq!(demos.len(), 5);
+        assert!(demos.iter().all(|row| row["ctxs"].as_array().unwrap().len() == 1 && row["ctxs"][0]["gold"] == true));
+        let file = Arc::new(PathBuf::from("x"));
+        let demos: Vec<Row> = demos.into_iter().map(|row| Row::new(row, &file, String::new()).unwrap()).collect();
+        let budget = Budget { length: 900, answer: 20, chat: false, turns: 0 };
+        let plan = Plan { questions: 2, depths: depths(1), shots: 2, budget };
+        let (_, with) = build(passages.as_ref(), &plan, &demos, &Words, "words").unwrap();
+        let (_, without) = build(passages.as_ref(), &Plan { shots: 0, ..plan }, &[], &Words, "words").unwrap();
+        assert!(with.samples[0].units < without.samples[0].units && with.longest <= 880);
+        assert!(solved(passages.as_ref(), 28, 5).unwrap_err().to_string().contains("expected at most 30"));
     }
 
     #[test]
