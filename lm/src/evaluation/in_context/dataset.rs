@@ -289,7 +289,8 @@ mod tests {
     #[test]
     fn csv_and_json_lines_give_the_same_examples() {
         let csv = read("a.csv", "label,x,text\npos,1,\"good, \"\"really\"\"\"\nneg,2,bad\n", two()).unwrap();
-        let lines = "{\"text\": \"good, \\\"really\\\"\", \"label\": \"pos\"}\n\n{\"label\": \"neg\", \"text\": \"bad\"}\n";
+        let lines =
+            "{\"text\": \"good, \\\"really\\\"\", \"label\": \"pos\"}\n\n{\"label\": \"neg\", \"text\": \"bad\"}\n";
         let json = read("a.jsonl", lines, two()).unwrap();
         assert_eq!(csv.examples, json.examples);
         assert_eq!(csv.examples[0].content, Content::One("good, \"really\"".into()));
@@ -310,7 +311,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_its_place() {
         let message = |name: &str, text: &str| read(name, text, two()).unwrap_err().to_string();
-        assert!(message("a.csv", "text,label\na,pos\nb,good\n").ends_with("row 1: label: expected one of neg, pos, found good"));
+        assert!(
+            message("a.csv", "text,label\na,pos\nb,good\n")
+                .ends_with("row 1: label: expected one of neg, pos, found good")
+        );
         assert!(message("a.csv", "txt,label\n").ends_with("expected a column text, found txt, label"));
         assert!(message("a.csv", "text,label\n ,pos\n").ends_with("row 0: text: expected a text, found nothing"));
         assert!(message("a.jsonl", "{\"text\": \"a\"}\n").ends_with("line 1: expected a field label, found none"));

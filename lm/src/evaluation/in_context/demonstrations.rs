@@ -39,7 +39,8 @@ impl<'a> Pool<'a> {
         for (class, (examples, quota)) in self.examples.iter().zip(quotas).enumerate() {
             let usable: Vec<&Example> = examples.iter().copied().filter(|e| e.content != asked.content).collect();
             if usable.len() < quota {
-                let what = format!("expected at least {quota} examples of class {class} to show, found {}", usable.len());
+                let what =
+                    format!("expected at least {quota} examples of class {class} to show, found {}", usable.len());
                 return Err(Error::config("demonstrations", what));
             }
             drawn.extend(sample(random, usable.len(), quota).iter().filter_map(|place| usable.get(place).copied()));
@@ -50,7 +51,10 @@ impl<'a> Pool<'a> {
 }
 
 fn beyond(example: &Example, classes: usize) -> Error {
-    Error::config(format!("example {}", example.id), format!("expected a class below {classes}, found {}", example.class))
+    Error::config(
+        format!("example {}", example.id),
+        format!("expected a class below {classes}, found {}", example.class),
+    )
 }
 
 #[cfg(test)]
@@ -68,7 +72,8 @@ mod tests {
     fn demonstrations_are_balanced_distinct_and_fresh() {
         let examples: Vec<Example> = (0..30).map(|k| example(k, k % 3)).collect();
         let pool = Pool::new(&examples, 3).unwrap();
-        let (mut random, mut seen, mut larger) = (Streams::new(3).stream("draw", &[]), BTreeSet::new(), BTreeSet::new());
+        let (mut random, mut seen, mut larger) =
+            (Streams::new(3).stream("draw", &[]), BTreeSet::new(), BTreeSet::new());
         for _ in 0..50 {
             let drawn = pool.draw(7, &examples[4], &mut random).unwrap();
             let ids: BTreeSet<&str> = drawn.iter().map(|e| e.id.as_str()).collect();

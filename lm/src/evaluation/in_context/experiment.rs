@@ -98,13 +98,15 @@ pub fn plan(data: &Dataset, options: &Options, limit: Option<usize>) -> Result<V
     let pool = Pool::new(pool, classes)?;
     let mut plan = Vec::new();
     for (place, example) in asked.into_iter().enumerate() {
-        for (seed, count) in options.seeds.iter().flat_map(|seed| options.demonstrations.iter().map(move |k| (seed, k))) {
+        for (seed, count) in options.seeds.iter().flat_map(|seed| options.demonstrations.iter().map(move |k| (seed, k)))
+        {
             let stream = |name: &str| Streams::new(*seed).stream(name, &[place as u64, *count as u64]);
             let demonstrations = pool.draw(*count, example, &mut stream("demonstrations"))?;
             for mode in &options.modes {
                 let mut random = stream(mode.name());
                 let labels = mode.labels(&data.words, &mut random, options.compat)?;
-                let shown = demonstrations.iter().map(|d| mode.shown(d.class, classes, &mut random)).collect::<Vec<_>>();
+                let shown =
+                    demonstrations.iter().map(|d| mode.shown(d.class, classes, &mut random)).collect::<Vec<_>>();
                 for number in &options.templates {
                     if limit.is_some_and(|limit| plan.len() >= limit) {
                         return Ok(plan);
@@ -114,7 +116,12 @@ pub fn plan(data: &Dataset, options: &Options, limit: Option<usize>) -> Result<V
                     let told = demonstrations.iter().zip(&shown);
                     let told: Vec<_> = told.map(|(d, class)| (&d.content, words[*class].as_str())).collect();
                     plan.push(Asked {
-                        cell: Cell { mode: *mode, demonstrations: *count, template: template.name.clone(), seed: *seed },
+                        cell: Cell {
+                            mode: *mode,
+                            demonstrations: *count,
+                            template: template.name.clone(),
+                            seed: *seed,
+                        },
                         place,
                         id: example.id.clone(),
                         shown: demonstrations.iter().map(|d| d.id.clone()).collect(),
@@ -151,7 +158,10 @@ pub fn answers(asker: &mut Asker<'_>, plan: &[Asked]) -> Result<Vec<Vec<Response
             let tokens = tokenizer.encode(&format!("{}{longest}", asked.question.prompt), true)?.len();
             if tokens > most {
                 let shown = asked.cell.demonstrations;
-                let what = format!("expected prompts of at most {most} tokens, found {tokens} with {shown} of example {}", asked.id);
+                let what = format!(
+                    "expected prompts of at most {most} tokens, found {tokens} with {shown} of example {}",
+                    asked.id
+                );
                 return Err(Error::config("demonstrations", what));
             }
         }
@@ -237,7 +247,10 @@ pub fn count(name: &str, model: &str, classes: usize, plan: &[Asked], answers: &
 impl Experiment {
     /// For people.
     pub fn table(&self) -> String {
-        let mut text = format!("{}, {}; chance {:.3}\nlabels  shown  accuracy  s.e.   asked\n", self.name, self.model, self.chance);
+        let mut text = format!(
+            "{}, {}; chance {:.3}\nlabels  shown  accuracy  s.e.   asked\n",
+            self.name, self.model, self.chance
+        );
         for row in &self.rows {
             let (mode, shown, accuracy) = (row.mode.name(), row.demonstrations, row.accuracy);
             let _ = writeln!(text, "{mode:7} {shown:5}  {accuracy:8.3}  {:.3}  {:5}", row.standard_error, row.asked);
@@ -247,7 +260,9 @@ impl Experiment {
 
     /// For programs: one line a row, with a header.
     pub fn csv(&self) -> String {
-        let mut text = String::from("task,model,labels,demonstrations,accuracy,standard_error,deviation,chance,asked,unanswered\n");
+        let mut text = String::from(
+            "task,model,labels,demonstrations,accuracy,standard_error,deviation,chance,asked,unanswered\n",
+        );
         for row in &self.rows {
             let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
             let (task, model, mode) = (quoted(&self.name), quoted(&self.model), row.mode.name());

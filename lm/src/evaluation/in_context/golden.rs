@@ -99,7 +99,8 @@ fn golden_sampling() {
     for case in file["demo_balance"].as_array().unwrap() {
         let number = |key: &str| case[key].as_u64().unwrap() as usize;
         let (classes, count) = (number("n_labels"), number("n_demos"));
-        let example = |k: usize| Example { id: k.to_string(), content: Content::One(k.to_string()), class: k % classes };
+        let example =
+            |k: usize| Example { id: k.to_string(), content: Content::One(k.to_string()), class: k % classes };
         let examples: Vec<Example> = (0..20 * classes).map(example).collect();
         let pool = Pool::new(&examples, classes).unwrap();
         let mut found: BTreeMap<String, u64> = BTreeMap::new();

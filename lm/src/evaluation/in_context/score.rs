@@ -28,7 +28,8 @@ pub struct Generated {
 /// The original writes answers to a table and reads it again, where an answer that looks like a number, or like a missing
 /// value, or is empty, is taken from the response instead.
 pub fn generated(right: &str, answer: &str, response: &str, labels: &[&str], compat: Compat) -> Generated {
-    let first_line = |text: &str| strip(text).split('\n').next().map(|line| strip(line).to_string()).unwrap_or_default();
+    let first_line =
+        |text: &str| strip(text).split('\n').next().map(|line| strip(line).to_string()).unwrap_or_default();
     let kept = strip(answer);
     let (right, found) = if compat.is_original() {
         let lost = kept.is_empty() || reads_as_no_text(answer);
@@ -44,8 +45,8 @@ pub fn generated(right: &str, answer: &str, response: &str, labels: &[&str], com
 
 /// Texts that pandas reads as a missing value.
 const MISSING: &[&str] = &[
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
-    "NaN", "None", "n/a", "nan", "null",
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
 ];
 
 /// Whether a column with this text alone is not one of texts.

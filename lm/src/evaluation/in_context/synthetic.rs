@@ -1,11 +1,13 @@
 //! Recognising a task and learning a task, apart, in a world small enough to train on: [`World`] (words, tasks, labels,
-//! sequences), [`measure`] (right answers by number of demonstrations), [`learner`] (a small transformer trained on it).
+//! sequences), [`measure`] (right answers by number of demonstrations), [`ideal`] (those of the best learner), [`learner`] (a
+//! small transformer trained on it).
 //!
 //! Every word has a class under each of several tasks, the same in all sequences. A sequence takes one task and tells
 //! words with labels. With the task's own label words, a model that knows the classes from training needs the sequence only
 //! to see which task it is; with symbols drawn anew for each sequence it must learn from the sequence which class has which
 //! symbol, and of which task. No word comes twice in a sequence, so no answer can be had by looking up the same word.
 
+pub mod ideal;
 pub mod learner;
 pub mod measure;
 
@@ -13,8 +15,8 @@ use crate::objective::Batch;
 use crate::training::Corpus;
 use crate::{Error, Result};
 use rand::Rng;
-use rand::seq::index::sample;
 use rand::seq::SliceRandom;
+use rand::seq::index::sample;
 use serde::{Deserialize, Serialize};
 use tesseral_nn::layers::cross_entropy::IGNORED;
 use tesseral_nn::rng::Streams;
@@ -65,6 +67,9 @@ pub struct World {
     pub demonstrations: usize,
     /// Share of training sequences whose labels are symbols; the others have gold labels.
     pub abstract_share: f64,
+    /// Share of training sequences in which few words come again and again: looking up the same word is learnt first, and looking
+    /// up one of the same class from it. Never in sequences that are asked.
+    pub repeats_share: f64,
     /// Sequences of a batch.
     pub sequences: usize,
     /// Batches.
@@ -84,6 +89,7 @@ impl Default for World {
             symbols: 16,
             demonstrations: 32,
             abstract_share: 0.5,
+            repeats_share: 0.0,
             sequences: 32,
             batches: 2000,
             world: 0,
@@ -129,8 +135,10 @@ impl World {
         if self.symbols < self.classes {
             return fail("symbols", format!("expected at least {}, found {}", self.classes, self.symbols));
         }
-        if !(0.0..=1.0).contains(&self.abstract_share) {
-            return fail("abstract_share", format!("expected 0 to 1, found {}", self.abstract_share));
+        for (key, share) in [("abstract_share", self.abstract_share), ("repeats_share", self.repeats_share)] {
+            if !(0.0..=1.0).contains(&share) {
+                return fail(key, format!("expected 0 to 1, found {share}"));
+            }
         }
         Ok(())
     }
@@ -147,9 +155,17 @@ impl World {
 
     /// Sequence `number` of batch `batch` with labels of one kind. Task, words and classes do not depend on the kind.
     pub fn sequence(&self, classes: &[Vec<usize>], batch: usize, number: usize, kind: Labels) -> Sequence {
+        self.with_words(classes, batch, number, kind, false)
+    }
+
+    fn with_words(&self, classes: &[Vec<usize>], batch: usize, number: usize, kind: Labels, repeats: bool) -> Sequence {
         let mut stream = Streams::new(self.seed).stream("sequence", &[batch as u64, number as u64]);
-        let task = stream.random_range(0..self.tasks);
-        let words = sample(&mut stream, self.words, self.demonstrations + 1).into_vec();
+        let (task, items) = (stream.random_range(0..self.tasks), self.demonstrations + 1);
+        let different = if repeats { (items / 3).max(2).min(self.words) } else { items };
+        let mut words = sample(&mut stream, self.words, different).into_vec();
+        if repeats {
+            words = (0..items).map(|_| words[stream.random_range(0..different)]).collect();
+        }
         let right: Vec<usize> = words.iter().map(|word| classes[task][*word]).collect();
         let first_label = self.words + task * self.classes;
         let first_symbol = self.words + self.tasks * self.classes;
@@ -166,12 +182,6 @@ impl World {
         let ids = words.iter().zip(&right).flat_map(|(word, class)| [*word as u32, shown(*class)]).collect();
         Sequence { ids, labels, classes: right }
     }
-
-    /// Whether a training sequence has symbols: spread evenly over the sequences of a batch.
-    fn is_abstract(&self, number: usize) -> bool {
-        let before = |n: usize| (n as f64 * self.abstract_share + 1e-9).floor();
-        before(number + 1) > before(number)
-    }
 }
 
 impl Corpus for World {
@@ -179,18 +189,29 @@ impl Corpus for World {
         self.batches
     }
 
-    /// Loss at the labels alone.
+    /// Loss at the labels alone. In turn, sequences are whole, half as long and twice as many, and so on down to an eighth: what is
+    /// learnt from short ones, where little else is to be attended to, comes sooner and holds for long ones.
     fn batch(&self, number: usize) -> Result<Batch> {
         let classes = self.classes();
-        let mut ids = Vec::with_capacity(self.sequences * self.length());
-        for k in 0..self.sequences {
-            let kind = if self.is_abstract(k) { Labels::Abstract } else { Labels::Gold };
-            ids.extend(self.sequence(&classes, number, k, kind).ids);
+        let parts = 1 << (number % 4);
+        let part = World { demonstrations: (self.demonstrations / parts).max(1), ..self.clone() };
+        let sequences = self.sequences * parts;
+        let mut ids = Vec::with_capacity(sequences * part.length());
+        for k in 0..sequences {
+            let kind = if spread(k, self.abstract_share) { Labels::Abstract } else { Labels::Gold };
+            let repeats = spread(k / parts, self.repeats_share);
+            ids.extend(part.with_words(&classes, number, k, kind, repeats).ids);
         }
         let label = |(place, id): (usize, &u32)| if place % 2 == 1 { i64::from(*id) } else { IGNORED };
         let labels: Vec<i64> = ids.iter().enumerate().map(label).collect();
-        Batch::new(&ids, &labels, &vec![self.length(); self.sequences])
+        Batch::new(&ids, &labels, &vec![part.length(); sequences])
     }
+}
+
+/// Whether the one of this number is among a share of all that is spread evenly.
+fn spread(number: usize, share: f64) -> bool {
+    let before = |n: usize| (n as f64 * share + 1e-9).floor();
+    before(number + 1) > before(number)
 }
 
 #[cfg(test)]
@@ -229,12 +250,15 @@ mod tests {
     #[test]
     fn a_batch_has_a_loss_at_its_labels_and_symbols_in_its_share() {
         let world = World { sequences: 8, abstract_share: 0.25, ..World::default() };
-        let batch = world.batch(3).unwrap();
-        assert_eq!(batch.counted(), 8 * 33);
-        let symbols = batch.ids.iter().filter(|id| **id >= 128 + 8).count();
-        assert_eq!(symbols, 2 * 33);
-        assert_eq!(world.batch(3).unwrap(), batch);
-        assert_ne!(world.batch(4).unwrap(), batch);
+        for (number, items, sequences) in [(0, 33, 8), (1, 17, 16), (3, 5, 64), (4, 33, 8)] {
+            let batch = world.batch(number).unwrap();
+            assert_eq!(batch.counted(), sequences * items);
+            assert_eq!(batch.lengths, vec![2 * items; sequences]);
+            let symbols = batch.ids.iter().filter(|id| **id >= 128 + 8).count();
+            assert_eq!(symbols, sequences * items / 4);
+            assert_eq!(world.batch(number).unwrap(), batch);
+        }
+        assert_ne!(world.batch(4).unwrap(), world.batch(0).unwrap());
     }
 
     #[test]

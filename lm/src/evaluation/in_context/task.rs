@@ -178,7 +178,10 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             Options::read(&path, &[]).unwrap_err().to_string()
         };
-        assert!(message("exmples = 3\n[data]\npath = \"a.csv\"\nschema = \"sst2\"").contains("exmples: unknown key; nearest: examples"));
+        assert!(
+            message("exmples = 3\n[data]\npath = \"a.csv\"\nschema = \"sst2\"")
+                .contains("exmples: unknown key; nearest: examples")
+        );
         assert!(message("modes = [\"golden\"]").contains("modes"));
         assert!(message("seeds = []").ends_with("seeds: expected at least one, found none"));
         assert!(message("[data]\nschema = \"sst2\"").ends_with("data.path: expected at least one, found none"));

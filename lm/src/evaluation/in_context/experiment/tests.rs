@@ -52,7 +52,14 @@ fn data(folder: &std::path::Path) -> Options {
     let label = |value: &str, word: &str| Label { value: value.into(), word: word.into() };
     let labels = vec![label("n", "negative"), label("p", "positive")];
     let data = DataOptions { path, family: Some("sentiment".into()), labels, ..DataOptions::default() };
-    Options { name: "films".into(), data, examples: 20, demonstrations: vec![4, 8], seeds: vec![1, 2], ..Options::default() }
+    Options {
+        name: "films".into(),
+        data,
+        examples: 20,
+        demonstrations: vec![4, 8],
+        seeds: vec![1, 2],
+        ..Options::default()
+    }
 }
 
 fn with(rule: &Rule, options: &Options) -> Experiment {

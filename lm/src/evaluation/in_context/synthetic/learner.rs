@@ -15,7 +15,7 @@ use tesseral_nn::optim::{AdamConfig, Clip, ScheduleConfig, ScheduleKind};
 use tesseral_nn::rng::Streams;
 use tesseral_nn::train::{Observer, Summary, TrainConfig, Trainer};
 
-/// Size of a model of the Llama family; its feed-forward parts are twice as wide as itself.
+/// Size of a model of the Llama family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shape {
@@ -25,6 +25,8 @@ pub struct Shape {
     pub width: usize,
     /// Heads.
     pub heads: usize,
+    /// Width of the feed-forward parts.
+    pub feed_forward: usize,
 }
 
 /// A model and how it is trained.
@@ -48,7 +50,7 @@ pub struct Learner {
 impl Default for Learner {
     fn default() -> Self {
         Learner {
-            shape: Shape { layers: 2, width: 64, heads: 2 },
+            shape: Shape { layers: 2, width: 64, heads: 2, feed_forward: 32 },
             initial_deviation: 0.1,
             rope_theta: 100.0,
             steps: 2000,
@@ -64,10 +66,10 @@ impl Learner {
     /// # Errors
     /// [`Error::Invalid`] for a shape that contradicts itself.
     pub fn declare(&self, world: &World) -> Result<(Parameters, Decoder)> {
-        let Shape { layers, width, heads } = self.shape;
+        let Shape { layers, width, heads, feed_forward } = self.shape;
         let text = serde_json::json!({
             "hidden_size": width,
-            "intermediate_size": 2 * width,
+            "intermediate_size": feed_forward,
             "num_hidden_layers": layers,
             "num_attention_heads": heads,
             "vocab_size": world.vocabulary(),

@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn a_model_that_learnt_nothing_answers_by_chance() {
-        let learner = Learner { shape: Shape { layers: 1, width: 16, heads: 2 }, ..Learner::default() };
+        let learner =
+            Learner { shape: Shape { layers: 1, width: 16, heads: 2, feed_forward: 16 }, ..Learner::default() };
         let world = World { demonstrations: 4, classes: 4, ..World::default() };
         let (_, decoder) = learner.declare(&world).unwrap();
         for kind in Labels::ALL {
