@@ -18,20 +18,21 @@ use tesseral::nn::train::files::write_atomic;
 use tesseral::nn::train::{Silent, on_large_stack};
 use tesseral::plot::in_context::{Line, Panel, draw};
 
-const SHAPES: [Shape; 3] = [
+const SHAPES: [Shape; 4] = [
     Shape { layers: 1, width: 64, heads: 2, feed_forward: 32 },
-    Shape { layers: 2, width: 32, heads: 2, feed_forward: 32 },
+    Shape { layers: 2, width: 8, heads: 2, feed_forward: 8 },
+    Shape { layers: 2, width: 16, heads: 2, feed_forward: 16 },
     Shape { layers: 2, width: 64, heads: 2, feed_forward: 32 },
 ];
 const SEEDS: [u64; 3] = [1, 2, 3];
-const STEPS: u64 = 3000;
 /// Sequences asked of each model and kind of label.
 const ASKED: usize = 1024;
 /// Numbers of demonstrations in the table and the picture.
 const SHOWN: [usize; 6] = [0, 1, 2, 4, 8, 16];
 
-/// One model: which shape (none of training: untrained), seed, scalars, and what it does with each kind of label.
+/// One model: its name, its place in the table, seed, scalars, and what it does with each kind of label.
 struct Run {
+    order: usize,
     model: String,
     seed: u64,
     parameters: usize,
@@ -45,13 +46,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut jobs: Vec<(Shape, bool, u64)> = Vec::new();
     for seed in SEEDS {
         jobs.extend(SHAPES.iter().rev().map(|shape| (*shape, true, seed)));
-        jobs.push((SHAPES[2], false, seed));
+        jobs.push((SHAPES[3], false, seed));
     }
     let jobs = Mutex::new(jobs.into_iter());
     let runs = Mutex::new(Vec::new());
     let work = || -> Result<(), String> {
         while let Some((shape, trained, seed)) = { jobs.lock().map_err(|e| e.to_string())?.next() } {
-            let done = on_large_stack(|| one(shape, trained, seed).map_err(|e| e.to_string())).map_err(|e| e.to_string())??;
+            let done = on_large_stack(|| one(shape, trained, seed).map_err(|e| e.to_string()))
+                .map_err(|e| e.to_string())??;
             eprintln!("{}, seed {seed}: done", done.model);
             runs.lock().map_err(|e| e.to_string())?.push(done);
         }
@@ -63,27 +65,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         all.into_iter().try_for_each(|worker| worker.join().map_err(|_| "a run panicked".to_string())?)
     })?;
     let mut runs = runs.into_inner()?;
-    runs.sort_by(|a, b| (a.parameters * usize::from(a.model != "untrained"), a.seed).cmp(&(b.parameters * usize::from(b.model != "untrained"), b.seed)));
+    runs.sort_by_key(|run| (run.order, run.seed));
     report(&out, &runs)
 }
 
 fn world(seed: u64) -> World {
-    World {
-        words: 128,
-        tasks: 2,
-        classes: 2,
-        demonstrations: 16,
-        abstract_share: 0.75,
-        sequences: 32,
-        batches: STEPS as usize,
-        seed,
-        ..World::default()
-    }
+    World { seed, ..World::default() }
 }
 
 /// Trains and asks; sequences asked are of another seed than those trained on.
 fn one(shape: Shape, trained: bool, seed: u64) -> Result<Run, Box<dyn Error>> {
-    let learner = Learner { shape, steps: STEPS, seed, ..Learner::default() };
+    let learner = Learner { shape, seed, ..Learner::default() };
     let (world, asked) = (world(seed), world(1000 + seed));
     let (parameters, decoder) = if trained {
         let (parameters, decoder, _) = learner.train(&world, &mut Silent, &AtomicBool::new(false))?;
@@ -99,7 +91,8 @@ fn one(shape: Shape, trained: bool, seed: u64) -> Result<Run, Box<dyn Error>> {
     } else {
         "untrained".into()
     };
-    Ok(Run { model, seed, parameters, points })
+    let order = SHAPES.iter().position(|one| trained && *one == shape).map_or(0, |place| place + 1);
+    Ok(Run { order, model, seed, parameters, points })
 }
 
 fn report(out: &Path, runs: &[Run]) -> Result<(), Box<dyn Error>> {
@@ -123,15 +116,17 @@ fn report(out: &Path, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     for model in models {
         let mut lines = Vec::new();
         for kind in Labels::ALL {
-            let of: Vec<&[Point]> = runs.iter().filter(|r| r.model == model).map(|r| r.points[&kind].as_slice()).collect();
+            let of: Vec<&[Point]> =
+                runs.iter().filter(|r| r.model == model).map(|r| r.points[&kind].as_slice()).collect();
             let points: Vec<_> = SHOWN.iter().map(|shown| mean(of.iter().map(|points| &points[*shown]))).collect();
-            let texts: Vec<String> = points.iter().map(|(k, mean, error)| format!("{k}: {mean:.3} ({error:.3})")).collect();
+            let texts: Vec<String> =
+                points.iter().map(|(k, mean, error)| format!("{k}: {mean:.3} ({error:.3})")).collect();
             println!("{model:28} {:16} {}", kind.name(), texts.join("  "));
             lines.push(Line { name: kind.name().into(), points });
         }
         let points = SHOWN.iter().map(|shown| (*shown, best[*shown].accuracy, f64::NAN)).collect();
         lines.push(Line { name: "abstract, best possible".into(), points });
-        panels.push(Panel { name: model.into(), chance: 0.5, lines });
+        panels.push(Panel { name: model.into(), chance: 1.0 / world(0).classes as f64, lines });
     }
     let texts: Vec<String> = SHOWN.iter().map(|k| format!("{k}: {:.3}", best[*k].accuracy)).collect();
     println!("{:28} {:16} {}", "best possible", "abstract", texts.join("          "));

@@ -110,7 +110,9 @@ mod tests {
         let path = folder.path().join("i.svg");
         draw(&path, &[panel("small"), panel("large")]).unwrap();
         let text = std::fs::read_to_string(path).unwrap();
-        assert!(["small", "large", "gold", "letter", "demonstrations", "accuracy"].iter().all(|part| text.contains(part)));
+        assert!(
+            ["small", "large", "gold", "letter", "demonstrations", "accuracy"].iter().all(|part| text.contains(part))
+        );
         draw(&folder.path().join("none.svg"), &[]).unwrap();
     }
 }

@@ -5,7 +5,7 @@
 //! Every word has a class under each of several tasks, the same in all sequences. A sequence takes one task and tells
 //! words with labels. With the task's own label words, a model that knows the classes from training needs the sequence only
 //! to see which task it is; with symbols drawn anew for each sequence it must learn from the sequence which class has which
-//! symbol, and of which task. No word comes twice in a sequence, so no answer can be had by looking up the same word.
+//! symbol. No word comes twice in a sequence that is asked, so no answer can be had by looking up the same word.
 
 pub mod ideal;
 pub mod learner;
@@ -59,6 +59,8 @@ pub struct World {
     pub words: usize,
     /// Different tasks; each gives every word a class.
     pub tasks: usize,
+    /// Tasks, the first ones, that are told with symbols too. Only these are asked.
+    pub learnable: usize,
     /// Classes of a task.
     pub classes: usize,
     /// Different symbols.
@@ -83,15 +85,16 @@ pub struct World {
 impl Default for World {
     fn default() -> Self {
         World {
-            words: 128,
+            words: 64,
             tasks: 4,
-            classes: 2,
+            learnable: 1,
+            classes: 4,
             symbols: 16,
-            demonstrations: 32,
-            abstract_share: 0.5,
-            repeats_share: 0.0,
-            sequences: 32,
-            batches: 2000,
+            demonstrations: 16,
+            abstract_share: 0.75,
+            repeats_share: 0.5,
+            sequences: 16,
+            batches: 2500,
             world: 0,
             seed: 0,
         }
@@ -128,6 +131,9 @@ impl World {
             let found = format!("{} tasks of {} classes", self.tasks, self.classes);
             return fail("tasks", format!("expected at least one task of at least two classes, found {found}"));
         }
+        if self.learnable == 0 || self.learnable > self.tasks {
+            return fail("learnable", format!("expected 1 to {} tasks, found {}", self.tasks, self.learnable));
+        }
         if self.words <= self.demonstrations || self.words < self.classes {
             let least = (self.demonstrations + 1).max(self.classes);
             return fail("words", format!("expected at least {least}, found {}", self.words));
@@ -153,14 +159,14 @@ impl World {
         (0..self.tasks).map(of_task).collect()
     }
 
-    /// Sequence `number` of batch `batch` with labels of one kind. Task, words and classes do not depend on the kind.
+    /// Sequence `number` of batch `batch` of what is asked, with labels of one kind. Task, words and classes do not depend on the kind.
     pub fn sequence(&self, classes: &[Vec<usize>], batch: usize, number: usize, kind: Labels) -> Sequence {
-        self.with_words(classes, batch, number, kind, false)
+        self.draw(classes, [batch, number], kind, self.learnable, false)
     }
 
-    fn with_words(&self, classes: &[Vec<usize>], batch: usize, number: usize, kind: Labels, repeats: bool) -> Sequence {
-        let mut stream = Streams::new(self.seed).stream("sequence", &[batch as u64, number as u64]);
-        let (task, items) = (stream.random_range(0..self.tasks), self.demonstrations + 1);
+    fn draw(&self, classes: &[Vec<usize>], place: [usize; 2], kind: Labels, tasks: usize, repeats: bool) -> Sequence {
+        let mut stream = Streams::new(self.seed).stream("sequence", &place.map(|number| number as u64));
+        let (task, items) = (stream.random_range(0..tasks), self.demonstrations + 1);
         let different = if repeats { (items / 3).max(2).min(self.words) } else { items };
         let mut words = sample(&mut stream, self.words, different).into_vec();
         if repeats {
@@ -198,9 +204,12 @@ impl Corpus for World {
         let sequences = self.sequences * parts;
         let mut ids = Vec::with_capacity(sequences * part.length());
         for k in 0..sequences {
-            let kind = if spread(k, self.abstract_share) { Labels::Abstract } else { Labels::Gold };
+            let (kind, tasks) = match spread(k, self.abstract_share) {
+                true => (Labels::Abstract, self.learnable),
+                false => (Labels::Gold, self.tasks),
+            };
             let repeats = spread(k / parts, self.repeats_share);
-            ids.extend(part.with_words(&classes, number, k, kind, repeats).ids);
+            ids.extend(part.draw(&classes, [number, k], kind, tasks, repeats).ids);
         }
         let label = |(place, id): (usize, &u32)| if place % 2 == 1 { i64::from(*id) } else { IGNORED };
         let labels: Vec<i64> = ids.iter().enumerate().map(label).collect();
@@ -217,10 +226,11 @@ fn spread(number: usize, share: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn labels_are_those_of_their_kind() {
-        let world = World { tasks: 3, classes: 3, demonstrations: 20, ..World::default() };
+        let world = World { words: 128, tasks: 3, learnable: 2, classes: 3, demonstrations: 20, ..World::default() };
         world.validate().unwrap();
         let classes = world.classes();
         let mut wrong = 0;
@@ -229,7 +239,7 @@ mod tests {
             for (sequence, kind) in all.iter().zip(Labels::ALL) {
                 assert_eq!(sequence.ids.len(), world.length());
                 assert_eq!(sequence.classes, all[0].classes);
-                let words: std::collections::BTreeSet<u32> = sequence.ids.iter().step_by(2).copied().collect();
+                let words: BTreeSet<u32> = sequence.ids.iter().step_by(2).copied().collect();
                 assert_eq!(words.len(), 21);
                 let right = |k: usize| sequence.ids[2 * k + 1] == sequence.labels[sequence.classes[k]];
                 match kind {
@@ -237,36 +247,46 @@ mod tests {
                     _ => wrong += (0..21).filter(|k| !right(*k)).count(),
                 }
                 let symbols = matches!(kind, Labels::Abstract | Labels::AbstractRandom);
-                assert!(sequence.labels.iter().all(|id| (*id as usize >= 128 + 9) == symbols));
+                let range = if symbols { 137..153 } else { 128..134 };
+                assert!(sequence.labels.iter().all(|id| range.contains(id)), "{:?}", sequence.labels);
             }
         }
         // Two thirds of 840 random labels are wrong: 560, standard deviation 14.
         assert!((500..620).contains(&wrong), "{wrong}");
-        let symbols: std::collections::BTreeSet<Vec<u32>> =
+        let symbols: BTreeSet<Vec<u32>> =
             (0..20).map(|k| world.sequence(&classes, 0, k, Labels::Abstract).labels).collect();
         assert!(symbols.len() > 15);
     }
 
     #[test]
-    fn a_batch_has_a_loss_at_its_labels_and_symbols_in_its_share() {
-        let world = World { sequences: 8, abstract_share: 0.25, ..World::default() };
+    fn a_batch_has_a_loss_at_its_labels_and_symbols_and_repeats_in_their_share() {
+        let world = World { words: 128, sequences: 8, abstract_share: 0.25, demonstrations: 32, ..World::default() };
+        let mut natural = BTreeSet::new();
         for (number, items, sequences) in [(0, 33, 8), (1, 17, 16), (3, 5, 64), (4, 33, 8)] {
             let batch = world.batch(number).unwrap();
             assert_eq!(batch.counted(), sequences * items);
             assert_eq!(batch.lengths, vec![2 * items; sequences]);
-            let symbols = batch.ids.iter().filter(|id| **id >= 128 + 8).count();
+            let symbols = batch.ids.iter().filter(|id| **id >= 128 + 16).count();
             assert_eq!(symbols, sequences * items / 4);
+            natural.extend(batch.ids.iter().filter(|id| (128..144).contains(*id)));
+            let words = |sequence: &[u32]| sequence.iter().step_by(2).copied().collect::<BTreeSet<_>>().len();
+            let repeating = batch.ids.chunks(2 * items).filter(|sequence| words(sequence) < items).count();
+            assert_eq!(repeating, sequences / 2);
             assert_eq!(world.batch(number).unwrap(), batch);
         }
+        assert_eq!(natural.len(), 16);
         assert_ne!(world.batch(4).unwrap(), world.batch(0).unwrap());
     }
 
     #[test]
     fn impossible_worlds_are_refused() {
         let message = |world: World| world.validate().unwrap_err().to_string();
-        assert!(message(World { words: 20, ..World::default() }).contains("synthetic.words: expected at least 33"));
-        assert!(message(World { symbols: 1, ..World::default() }).contains("symbols: expected at least 2, found 1"));
+        assert!(message(World { words: 10, ..World::default() }).contains("synthetic.words: expected at least 17"));
+        assert!(message(World { symbols: 1, ..World::default() }).contains("symbols: expected at least 4, found 1"));
         assert!(message(World { classes: 1, ..World::default() }).contains("two classes"));
+        assert!(
+            message(World { learnable: 5, ..World::default() }).contains("learnable: expected 1 to 4 tasks, found 5")
+        );
         assert!(message(World { abstract_share: 2.0, ..World::default() }).contains("abstract_share"));
     }
 }

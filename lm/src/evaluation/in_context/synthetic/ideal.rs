@@ -1,4 +1,5 @@
-//! What the best learner could do: it knows the class of every word under every task, and neither task nor labels of a sequence.
+//! What the best learner could do: it knows the class of every word under every task, and neither the task (if several are
+//! learnable) nor the labels of a sequence.
 
 use super::measure::Point;
 use super::{Labels, Sequence, World};
@@ -33,7 +34,7 @@ pub fn ideal(world: &World, sequences: usize) -> Result<Vec<Point>> {
 fn answer(world: &World, classes: &[Vec<usize>], sequence: &Sequence) -> Vec<f64> {
     let n = world.classes;
     // Of each task the class that each label stands for, as far as it was seen; none once the task is out.
-    let mut tasks: Vec<Option<Vec<Option<usize>>>> = vec![Some(vec![None; n]); world.tasks];
+    let mut tasks: Vec<Option<Vec<Option<usize>>>> = vec![Some(vec![None; n]); world.learnable];
     let mut shares = Vec::with_capacity(sequence.classes.len());
     for (pair, right) in sequence.ids.chunks_exact(2).zip(&sequence.classes) {
         let (word, shown) = (pair[0] as usize, pair[1]);
@@ -76,7 +77,7 @@ mod tests {
     #[test]
     fn nothing_is_known_before_and_everything_after_enough_demonstrations() {
         let accuracy = |tasks, classes| -> Vec<f64> {
-            let world = World { tasks, classes, symbols: 4, demonstrations: 30, ..World::default() };
+            let world = World { words: 128, tasks, learnable: tasks, classes, demonstrations: 30, ..World::default() };
             ideal(&world, 2000).unwrap().iter().map(|point| point.accuracy).collect()
         };
         // Standard deviation of a share near one half: 0.011.

@@ -53,8 +53,8 @@ impl Default for Learner {
             shape: Shape { layers: 2, width: 64, heads: 2, feed_forward: 32 },
             initial_deviation: 0.1,
             rope_theta: 100.0,
-            steps: 2000,
-            learning_rate: 2e-3,
+            steps: 2500,
+            learning_rate: 5e-3,
             seed: 1,
         }
     }
