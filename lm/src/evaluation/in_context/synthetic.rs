@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_batch_has_a_loss_at_its_labels_and_symbols_and_repeats_in_their_share() {
         let world = World { words: 128, sequences: 8, abstract_share: 0.25, demonstrations: 32, ..World::default() };
-        let mut natural = BTreeSet::new();
+        let mut natural: BTreeSet<u32> = BTreeSet::new();
         for (number, items, sequences) in [(0, 33, 8), (1, 17, 16), (3, 5, 64), (4, 33, 8)] {
             let batch = world.batch(number).unwrap();
             assert_eq!(batch.counted(), sequences * items);
