@@ -1,8 +1,11 @@
-//! Task recognition and task learning in a small transformer trained by this project's own trainer: by number of demonstrations and by
+//! Task recognition and task learning in a small transformer trained by this project's own trainer: by number of
+//! demonstrations and by
 //! size, over three seeds, with controls.
 //!
-//! `cargo run --release --example in_context_evidence -- OUT` writes `in-context-synthetic.csv` and `in-context-synthetic.svg`
-//! into OUT and prints the table. RAYON_NUM_THREADS=1: runs go side by side, a model is too small for more than one thread.
+//! `cargo run --release --example in_context_evidence -- OUT` writes `in-context-synthetic.csv` and
+//! `in-context-synthetic.svg`
+//! into OUT and prints the table. RAYON_NUM_THREADS=1: runs go side by side, a model is too small for more than one
+//! thread.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -18,10 +21,11 @@ use tesseral::nn::train::files::write_atomic;
 use tesseral::nn::train::{Silent, on_large_stack};
 use tesseral::plot::in_context::{Line, Panel, draw};
 
-const SHAPES: [Shape; 4] = [
+const SHAPES: [Shape; 5] = [
     Shape { layers: 1, width: 64, heads: 2, feed_forward: 32 },
     Shape { layers: 2, width: 8, heads: 2, feed_forward: 8 },
     Shape { layers: 2, width: 16, heads: 2, feed_forward: 16 },
+    Shape { layers: 2, width: 32, heads: 2, feed_forward: 32 },
     Shape { layers: 2, width: 64, heads: 2, feed_forward: 32 },
 ];
 const SEEDS: [u64; 3] = [1, 2, 3];
@@ -46,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut jobs: Vec<(Shape, bool, u64)> = Vec::new();
     for seed in SEEDS {
         jobs.extend(SHAPES.iter().rev().map(|shape| (*shape, true, seed)));
-        jobs.push((SHAPES[3], false, seed));
+        jobs.push((SHAPES[4], false, seed));
     }
     let jobs = Mutex::new(jobs.into_iter());
     let runs = Mutex::new(Vec::new());

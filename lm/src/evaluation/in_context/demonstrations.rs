@@ -26,7 +26,8 @@ impl<'a> Pool<'a> {
         Ok(Pool { examples: pool })
     }
 
-    /// `count` examples in random order, none twice and none with the content of `asked`: `count / classes` of each class, and one
+    /// `count` examples in random order, none twice and none with the content of `asked`: `count / classes` of each
+    /// class, and one
     /// more of as many classes, drawn at random, as are needed.
     ///
     /// # Errors

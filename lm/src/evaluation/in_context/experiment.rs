@@ -55,7 +55,8 @@ impl Asked {
         self.question.continuations.iter().map(request).collect()
     }
 
-    /// The label of the greatest log-likelihood, and whether it is the right one, from the answers to [`Self::requests`].
+    /// The label of the greatest log-likelihood, and whether it is the right one, from the answers to
+    /// [`Self::requests`].
     pub fn judge(&self, responses: &[Response]) -> (Option<&str>, bool) {
         let sums: Vec<f64> = responses.iter().map(Response::sum).collect();
         let chosen = choose(&sums).and_then(|k| self.labels.get(k));
@@ -87,11 +88,13 @@ fn split<'a>(data: &'a Dataset, options: &Options) -> Result<(Vec<&'a Example>, 
     Ok((asked, if data.test.is_some() { data.examples.iter().collect() } else { rest }))
 }
 
-/// Everything that is asked, the settings of one example after the other, at most `limit`. Demonstrations depend on seed, example and
+/// Everything that is asked, the settings of one example after the other, at most `limit`. Demonstrations depend on
+/// seed, example and
 /// their number alone, so that modes and templates are compared on the same ones; labels are drawn anew for each too.
 ///
 /// # Errors
-/// [`Error::Config`] for options that contradict the data: too few rows, a template that does not exist or fit, too many classes.
+/// [`Error::Config`] for options that contradict the data: too few rows, a template that does not exist or fit, too
+/// many classes.
 pub fn plan(data: &Dataset, options: &Options, limit: Option<usize>) -> Result<Vec<Asked>> {
     let (asked, pool) = split(data, options)?;
     let classes = data.words.len();

@@ -39,7 +39,8 @@ impl Mode {
         matches!(self, Mode::Number | Mode::Letter | Mode::Symbol)
     }
 
-    /// The label of each class, drawn anew at each call where labels are abstract; all different, but that the original's symbols
+    /// The label of each class, drawn anew at each call where labels are abstract; all different, but that the
+    /// original's symbols
     /// have the backslash twice.
     ///
     /// # Errors

@@ -22,10 +22,12 @@ pub struct Generated {
     pub valid_output: f64,
 }
 
-/// Judges a generated answer by equality. `answer` is its first line, `response` all of it; `labels` are those in use, which for
+/// Judges a generated answer by equality. `answer` is its first line, `response` all of it; `labels` are those in use,
+/// which for
 /// the original are the natural words always, also where abstract ones are shown.
 ///
-/// The original writes answers to a table and reads it again, where an answer that looks like a number, or like a missing
+/// The original writes answers to a table and reads it again, where an answer that looks like a number, or like a
+/// missing
 /// value, or is empty, is taken from the response instead.
 pub fn generated(right: &str, answer: &str, response: &str, labels: &[&str], compat: Compat) -> Generated {
     let first_line =
@@ -55,7 +57,8 @@ fn reads_as_no_text(text: &str) -> bool {
     truth || MISSING.contains(&text) || text.trim_matches(' ').parse::<f64>().is_ok()
 }
 
-/// A cell of a table as a text, after it was written and read: whole numbers lose their zeros in front, missing values are "nan".
+/// A cell of a table as a text, after it was written and read: whole numbers lose their zeros in front, missing values
+/// are "nan".
 fn read_again(text: &str) -> String {
     if MISSING.contains(&text) {
         return "nan".into();
@@ -76,7 +79,8 @@ pub fn average(episodes: &[BTreeMap<String, f64>]) -> BTreeMap<String, (f64, f64
     first.keys().filter_map(spread).collect()
 }
 
-/// Mean of values that fall into groups, and its standard error from the spread of the groups' means: values of one group hang
+/// Mean of values that fall into groups, and its standard error from the spread of the groups' means: values of one
+/// group hang
 /// together (the same example asked with several templates). Not a number for fewer than two groups.
 pub fn clustered(values: impl IntoIterator<Item = (usize, f64)>) -> (f64, f64) {
     let mut groups: BTreeMap<usize, (f64, f64)> = BTreeMap::new();

@@ -1,10 +1,13 @@
 //! Recognising a task and learning a task, apart, in a world small enough to train on: [`World`] (words, tasks, labels,
-//! sequences), [`measure`] (right answers by number of demonstrations), [`ideal`] (those of the best learner), [`learner`] (a
+//! sequences), [`measure`] (right answers by number of demonstrations), [`ideal`] (those of the best learner),
+//! [`learner`] (a
 //! small transformer trained on it).
 //!
 //! Every word has a class under each of several tasks, the same in all sequences. A sequence takes one task and tells
-//! words with labels. With the task's own label words, a model that knows the classes from training needs the sequence only
-//! to see which task it is; with symbols drawn anew for each sequence it must learn from the sequence which class has which
+//! words with labels. With the task's own label words, a model that knows the classes from training needs the sequence
+//! only
+//! to see which task it is; with symbols drawn anew for each sequence it must learn from the sequence which class has
+//! which
 //! symbol. No word comes twice in a sequence that is asked, so no answer can be had by looking up the same word.
 
 pub mod ideal;
@@ -50,7 +53,8 @@ impl Labels {
     }
 }
 
-/// Words, tasks and labels, and the sequences made of them. Ids: words from 0, then the label words of each task, then the
+/// Words, tasks and labels, and the sequences made of them. Ids: words from 0, then the label words of each task, then
+/// the
 /// symbols. As a corpus it trains on gold and abstract labels, in one proportion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -69,7 +73,8 @@ pub struct World {
     pub demonstrations: usize,
     /// Share of training sequences whose labels are symbols; the others have gold labels.
     pub abstract_share: f64,
-    /// Share of training sequences in which few words come again and again: looking up the same word is learnt first, and looking
+    /// Share of training sequences in which few words come again and again: looking up the same word is learnt first,
+    /// and looking
     /// up one of the same class from it. Never in sequences that are asked.
     pub repeats_share: f64,
     /// Sequences of a batch.
@@ -86,7 +91,7 @@ impl Default for World {
     fn default() -> Self {
         World {
             words: 64,
-            tasks: 4,
+            tasks: 1,
             learnable: 1,
             classes: 4,
             symbols: 16,
@@ -159,7 +164,8 @@ impl World {
         (0..self.tasks).map(of_task).collect()
     }
 
-    /// Sequence `number` of batch `batch` of what is asked, with labels of one kind. Task, words and classes do not depend on the kind.
+    /// Sequence `number` of batch `batch` of what is asked, with labels of one kind. Task, words and classes do not
+    /// depend on the kind.
     pub fn sequence(&self, classes: &[Vec<usize>], batch: usize, number: usize, kind: Labels) -> Sequence {
         self.draw(classes, [batch, number], kind, self.learnable, false)
     }
@@ -195,7 +201,8 @@ impl Corpus for World {
         self.batches
     }
 
-    /// Loss at the labels alone. In turn, sequences are whole, half as long and twice as many, and so on down to an eighth: what is
+    /// Loss at the labels alone. In turn, sequences are whole, half as long and twice as many, and so on down to an
+    /// eighth: what is
     /// learnt from short ones, where little else is to be attended to, comes sooner and holds for long ones.
     fn batch(&self, number: usize) -> Result<Batch> {
         let classes = self.classes();
@@ -260,7 +267,8 @@ mod tests {
 
     #[test]
     fn a_batch_has_a_loss_at_its_labels_and_symbols_and_repeats_in_their_share() {
-        let world = World { words: 128, sequences: 8, abstract_share: 0.25, demonstrations: 32, ..World::default() };
+        let world =
+            World { words: 128, tasks: 4, sequences: 8, abstract_share: 0.25, demonstrations: 32, ..World::default() };
         let mut natural: BTreeSet<u32> = BTreeSet::new();
         for (number, items, sequences) in [(0, 33, 8), (1, 17, 16), (3, 5, 64), (4, 33, 8)] {
             let batch = world.batch(number).unwrap();
@@ -285,7 +293,7 @@ mod tests {
         assert!(message(World { symbols: 1, ..World::default() }).contains("symbols: expected at least 4, found 1"));
         assert!(message(World { classes: 1, ..World::default() }).contains("two classes"));
         assert!(
-            message(World { learnable: 5, ..World::default() }).contains("learnable: expected 1 to 4 tasks, found 5")
+            message(World { learnable: 5, ..World::default() }).contains("learnable: expected 1 to 1 tasks, found 5")
         );
         assert!(message(World { abstract_share: 2.0, ..World::default() }).contains("abstract_share"));
     }

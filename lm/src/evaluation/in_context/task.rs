@@ -38,7 +38,8 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Kinds of labels, numbers of demonstrations and templates are those of the paper, but that letters alone stand for abstract labels.
+    /// Kinds of labels, numbers of demonstrations and templates are those of the paper, but that letters alone stand
+    /// for abstract labels.
     fn default() -> Self {
         Options {
             name: "in-context".into(),
@@ -74,7 +75,8 @@ impl Options {
     }
 
     /// # Errors
-    /// [`Error::Config`] for an empty list, an empty path, labels without their data, or a template that does not exist.
+    /// [`Error::Config`] for an empty list, an empty path, labels without their data, or a template that does not
+    /// exist.
     pub fn validate(&self) -> Result<()> {
         let empty = [
             ("modes", self.modes.is_empty()),
@@ -137,7 +139,8 @@ impl Task for InContext {
         })
     }
 
-    /// One sample for each example and setting; the score `accuracy_gold_8` is that of gold labels and 8 demonstrations.
+    /// One sample for each example and setting; the score `accuracy_gold_8` is that of gold labels and 8
+    /// demonstrations.
     fn run(&self, asker: &mut Asker<'_>, limit: Option<usize>) -> Result<Vec<Sample>> {
         let plan = plan(&self.data, &self.options, limit)?;
         let answers = answers(asker, &plan)?;
@@ -147,7 +150,12 @@ impl Task for InContext {
             let chosen = json!(chosen);
             Sample {
                 id: format!("{}/{}", asked.id, serde_json::to_string(&asked.cell).unwrap_or_default()),
-                document: json!({"cell": asked.cell, "example": asked.id, "labels": asked.labels, "shown": asked.shown}),
+                document: json!({
+                    "cell": asked.cell,
+                    "example": asked.id,
+                    "labels": asked.labels,
+                    "shown": asked.shown,
+                }),
                 requests: asked.requests(),
                 parsed: chosen,
                 target: json!(asked.labels.get(asked.right)),

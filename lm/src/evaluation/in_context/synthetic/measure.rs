@@ -20,7 +20,8 @@ pub struct Point {
     pub asked: usize,
 }
 
-/// Asks for the label of every word of `sequences` sequences of the world with labels of one kind; one point for each number
+/// Asks for the label of every word of `sequences` sequences of the world with labels of one kind; one point for each
+/// number
 /// of demonstrations, from none to the world's. No gradient, and no more memory than one layer of a batch needs.
 ///
 /// # Errors
