@@ -6,7 +6,7 @@ pub mod rows;
 
 use super::entailment::source::Source;
 use super::task::Task;
-use super::{alce, helmet, llmbar};
+use super::{alce, helmet, in_context, llmbar};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -25,6 +25,8 @@ pub enum TaskFile {
     Llmbar(llmbar::task::Options),
     /// Answers with citations.
     Alce(Box<alce::options::Options>),
+    /// Labels after demonstrations with gold, random or abstract labels.
+    InContext(in_context::task::Options),
 }
 
 impl TaskFile {
@@ -48,6 +50,7 @@ impl TaskFile {
             TaskFile::Generation(options) => Box::new(generation::Generation::open(options)?),
             TaskFile::Helmet(options) => Box::new(helmet::task::Helmet::open(options)?),
             TaskFile::Llmbar(options) => Box::new(llmbar::task::LlmBar::open(options)?),
+            TaskFile::InContext(options) => Box::new(in_context::task::InContext::open(options)?),
             TaskFile::Alce(options) => Box::new(alce::task::Alce::open(*options)?),
         })
     }
@@ -61,6 +64,7 @@ impl TaskFile {
                 let optional = [&mut o.demos, &mut o.keypoints, &mut o.tokenizer];
                 [&mut o.file].into_iter().chain(optional.into_iter().flatten()).collect()
             }
+            TaskFile::InContext(o) => [&mut o.data.path].into_iter().chain(&mut o.data.test).collect(),
             TaskFile::Llmbar(o) => vec![&mut o.dataset, &mut o.evaluators],
             TaskFile::Alce(o) => {
                 let model = match &mut o.entailment {
@@ -91,4 +95,19 @@ pub fn find(path: &Path) -> Result<Vec<PathBuf>> {
         return Err(Error::format(path, "expected at least one task file (.toml), found none"));
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_task_files_of_this_repository_are_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/eval");
+        for file in find(&folder).unwrap() {
+            let task = TaskFile::read(&file).unwrap();
+            let text = toml::to_string(&task).unwrap();
+            assert_eq!(toml::from_str::<TaskFile>(&text).unwrap(), task, "{}", file.display());
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The task file, and the task as other benchmarks have it.
+//! The comparison as a task.
 
 use super::dataset::{DataOptions, Dataset};
 use super::experiment::{answers, plan};
@@ -10,10 +10,8 @@ use crate::evaluation::task::{Sample, Scores, Task};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::path::Path;
-use tesseral_nn::configuration;
 
-/// A task file: data, and what is compared on it.
+/// Data, and what is compared on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
@@ -56,24 +54,6 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Reads a task file and applies `key.path=value` overrides; relative paths of data are taken from the file.
-    ///
-    /// # Errors
-    /// [`Error::Io`]; [`Error::Invalid`] with every mistake found.
-    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let fail = |problems| Error::Invalid { path: path.into(), problems };
-        let mut options: Self = configuration::parse(&text, overrides).map_err(fail)?;
-        options.validate().map_err(|e| fail(vec![e.to_string()]))?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        for file in [Some(&mut options.data.path), options.data.test.as_mut()].into_iter().flatten() {
-            if file.is_relative() {
-                *file = folder.join(&*file);
-            }
-        }
-        Ok(options)
-    }
-
     /// # Errors
     /// [`Error::Config`] for an empty list, an empty path, labels without their data, or a template that does not
     /// exist.
@@ -171,33 +151,19 @@ impl Task for InContext {
 mod tests {
     use super::*;
 
+    fn wrong(text: &str) -> String {
+        let options: Result<Options, _> = toml::from_str(text);
+        options.map_err(|e| e.to_string()).and_then(|o| InContext::open(o).map_err(|e| e.to_string())).unwrap_err()
+    }
+
     #[test]
-    fn the_task_files_are_read_and_mistakes_told() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/eval");
-        for (name, classes) in [("in-context-movie-sentiment.toml", 2), ("in-context-reuters.toml", 8)] {
-            let options = Options::read(&folder.join(name), &["examples=6".into()]).unwrap();
-            assert_eq!((options.examples, options.data.resolve().unwrap().1.len()), (6, classes));
-            let text = toml::to_string(&options).unwrap();
-            assert_eq!(toml::from_str::<Options>(&text).unwrap(), options);
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.toml");
-        let message = |text: &str| {
-            std::fs::write(&path, text).unwrap();
-            Options::read(&path, &[]).unwrap_err().to_string()
-        };
-        assert!(
-            message("exmples = 3\n[data]\npath = \"a.csv\"\nschema = \"sst2\"")
-                .contains("exmples: unknown key; nearest: examples")
-        );
-        assert!(message("modes = [\"golden\"]").contains("modes"));
-        assert!(message("seeds = []").ends_with("seeds: expected at least one, found none"));
-        assert!(message("[data]\nschema = \"sst2\"").ends_with("data.path: expected at least one, found none"));
+    fn mistakes_are_told() {
+        assert!(wrong("exmples = 3").contains("unknown field `exmples`"));
+        assert!(wrong("modes = [\"golden\"]").contains("golden"));
+        assert!(wrong("seeds = []").ends_with("seeds: expected at least one, found none"));
+        assert!(wrong("[data]\nschema = \"sst2\"").ends_with("data.path: expected at least one, found none"));
         let family = "templates = [4]\n[data]\npath = \"a.csv\"\nschema = \"sst2\"";
-        assert!(message(family).ends_with("found sentiment4"), "{}", message(family));
-        std::fs::write(&path, "[data]\npath = \"a.csv\"\nschema = \"sst2\"").unwrap();
-        assert_eq!(Options::read(&path, &[]).unwrap().data.path, folder.path().join("a.csv"));
-        let opened = InContext::open(Options::read(&path, &[]).unwrap());
-        assert!(opened.unwrap_err().to_string().contains("a.csv"));
+        assert!(wrong(family).ends_with("found sentiment4"), "{}", wrong(family));
+        assert!(wrong("[data]\npath = \"a.csv\"\nschema = \"sst2\"").contains("a.csv"));
     }
 }
