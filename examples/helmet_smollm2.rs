@@ -10,7 +10,6 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use tesseral::lm::evaluation::ask::Asker;
-use tesseral::lm::evaluation::backend::Backend;
 use tesseral::lm::evaluation::backend::local::Local;
 use tesseral::lm::evaluation::helmet::breakdown::{By, breakdown};
 use tesseral::lm::evaluation::helmet::data;
