@@ -24,8 +24,8 @@ use tesseral::plot::in_context::{Line, Panel, draw};
 const SHAPES: [Shape; 5] = [
     Shape { layers: 1, width: 64, heads: 2, feed_forward: 32 },
     Shape { layers: 2, width: 8, heads: 2, feed_forward: 8 },
+    Shape { layers: 2, width: 12, heads: 2, feed_forward: 12 },
     Shape { layers: 2, width: 16, heads: 2, feed_forward: 16 },
-    Shape { layers: 2, width: 32, heads: 2, feed_forward: 32 },
     Shape { layers: 2, width: 64, heads: 2, feed_forward: 32 },
 ];
 const SEEDS: [u64; 3] = [1, 2, 3];
