@@ -3,7 +3,9 @@
 use super::Pair;
 use crate::{Error, Result};
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::Path;
+use tesseral_datasets::files::write_atomic;
 
 /// Numbers of pairs.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +101,6 @@ impl Table {
             serde_json::json!([premise, hypothesis, number]).to_string()
         };
         let lines: Vec<String> = self.rows.iter().map(line).collect();
-        std::fs::write(file, format!("[{}]\n", lines.join(",\n"))).map_err(Error::io(file))
+        Ok(write_atomic(file, |out| writeln!(out, "[{}]", lines.join(",\n")))?)
     }
 }

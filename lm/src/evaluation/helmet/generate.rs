@@ -28,6 +28,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tesseral_datasets::files::write_atomic;
 
 /// Makes rows of one data set.
 pub trait Generator {
@@ -119,12 +120,7 @@ pub fn solved(generator: &dyn Generator, questions: usize, count: usize) -> Resu
 /// # Errors
 /// [`Error::Io`].
 pub fn write(rows: &[Value], path: &Path) -> Result<()> {
-    let mut text = Vec::new();
-    for row in rows {
-        // Writing to memory cannot fail.
-        let _ = writeln!(text, "{row}");
-    }
-    std::fs::write(path, text).map_err(Error::io(path))
+    Ok(write_atomic(path, |file| rows.iter().try_for_each(|row| writeln!(file, "{row}")))?)
 }
 
 /// The stream of random numbers of a row.

@@ -6,6 +6,8 @@ use super::example::Rendered;
 use super::truncate::Tokens;
 use crate::{Error, Result};
 use serde::Serialize;
+use std::io::Write;
+use tesseral_datasets::files::write_atomic;
 
 /// The lengths of the original, in tokens of Llama 2.
 pub const LENGTHS: [usize; 6] = [4096, 8192, 16384, 32768, 65536, 131072];
@@ -167,7 +169,7 @@ impl Manifest {
     /// [`Error::Io`].
     pub fn write(&self, path: &std::path::Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).unwrap_or_default();
-        std::fs::write(path, text + "\n").map_err(Error::io(path))
+        Ok(write_atomic(path, |file| writeln!(file, "{text}"))?)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use tesseral::lm::evaluation::compat::Compat;
 use tesseral::lm::evaluation::helmet::average::averages;
 use tesseral::lm::evaluation::helmet::generate::{
-    Generator, Haystack, KeyValues, Needles, Passages, Plan, build, depths, write,
+    Generator, Haystack, KeyValues, Needles, Passages, Plan, build, depths, solved, write,
 };
 use tesseral::lm::evaluation::helmet::length::Budget;
 use tesseral::lm::evaluation::helmet::report::{Series, category_scores};
@@ -105,19 +105,27 @@ impl Generate {
         let shots = if needles { 0 } else { self.shots };
         let settings = tesseral::lm::evaluation::helmet::dataset::Dataset::named(&dataset)?.settings();
         let answer = self.answer.unwrap_or(settings.max_tokens);
+        fs::create_dir_all(&self.out)?;
+        // Solved examples of passages are rows of their own.
+        let (mut demos, mut demos_key) = (Vec::new(), String::new());
+        if matches!(self.kind, Kind::Passages) && shots > 0 {
+            let file = self.out.join(format!("{dataset}_demos.jsonl"));
+            write(&solved(generator.as_ref(), self.questions, 10 * shots)?, &file)?;
+            demos = tesseral::lm::evaluation::helmet::data::read(&file)?;
+            demos_key = format!("demos = \"{dataset}_demos.jsonl\"\n");
+        }
         let mut made = Vec::new();
         for length in &self.lengths {
             let budget = Budget { length: *length, answer, chat: false, turns: 0 };
             let plan = Plan { questions: self.questions, depths: depths(self.depths.into()), shots, budget };
             let name = tokenizer.source().display().to_string();
-            let (rows, manifest) = build(generator.as_ref(), &plan, &[], &tokenizer, &name)?;
+            let (rows, manifest) = build(generator.as_ref(), &plan, &demos, &tokenizer, &name)?;
             let stem = format!("{dataset}_{length}");
-            fs::create_dir_all(&self.out)?;
             write(&rows, &self.out.join(format!("{stem}.jsonl")))?;
             manifest.write(&self.out.join(format!("{stem}.lengths.json")))?;
             let task = format!(
                 "family = \"helmet\"\nname = \"helmet_{stem}\"\ndataset = \"{dataset}\"\nfile = \"{stem}.jsonl\"\n\
-                shots = {shots}\nlength = {length}\nmax_tokens = {answer}\n"
+                shots = {shots}\nlength = {length}\nmax_tokens = {answer}\n{demos_key}"
             );
             write_atomic(&self.out.join(format!("{stem}.toml")), task.as_bytes())?;
             made.push(json!({"task": format!("{stem}.toml"), "rows": rows.len(), "lengths": manifest}));
