@@ -1,5 +1,6 @@
-//! `tesseral lm eval run | ls | validate | helmet | llmbar`: benchmarks of language models.
+//! `tesseral lm eval run | ls | validate | helmet | llmbar | alce`: benchmarks of language models.
 
+mod alce;
 mod helmet;
 mod llmbar;
 mod ls;
@@ -27,6 +28,9 @@ pub(crate) enum Eval {
     /// Judges of instruction following (LLMBar): replay, bias
     #[command(subcommand)]
     Llmbar(llmbar::LlmBar),
+    /// Answers with citations (ALCE): score
+    #[command(subcommand)]
+    Alce(alce::Alce),
 }
 
 impl Eval {
@@ -37,6 +41,7 @@ impl Eval {
             Eval::Validate(verb) => verb.run(common),
             Eval::Helmet(verb) => verb.run(common),
             Eval::Llmbar(verb) => verb.run(common),
+            Eval::Alce(verb) => verb.run(common),
         }
     }
 }
