@@ -38,7 +38,10 @@ stop = ["."]
 /// The tiny model, a table of numbers, and two tasks on it.
 fn place() -> TempDir {
     let folder = workplace();
-    let row = |n: usize| json!({"number": n, "parity": ["even", "odd"][n % 2], "next": [(n + 1).to_string(), "more"]});
+    let row = |n: usize| {
+        let parity = ["even", "odd"][n % 2];
+        json!({"number": n, "parity": parity, "next": [(n + 1).to_string(), "more"]})
+    };
     write_lines(&folder.path().join("numbers.jsonl"), (0..6).map(row));
     fs::create_dir(folder.path().join("tasks")).unwrap();
     fs::write(folder.path().join("tasks/parity.toml"), CHOICE).unwrap();
@@ -99,8 +102,9 @@ fn rules_score_as_they_must() {
     let found = json(&mut run(folder.path(), "rule:empty", "empty"));
     assert_eq!(found["results"]["next"]["parse_failure,none"], 1.0);
     // A table for people.
-    let output = tesseral().current_dir(folder.path()).args(["eval", "run", "--tasks", "tasks", "--out", "odd"]);
-    let output = output.args(["--model", "rule:constant:odd"]).output().unwrap();
+    let mut command = tesseral();
+    command.current_dir(folder.path()).args(["eval", "run", "--tasks", "tasks", "--out", "odd"]);
+    let output = command.args(["--model", "rule:constant:odd"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("| parity | 1 | 6 | acc | 0.5000 | 0.2236 | 0.000 |"), "{text}");
 }

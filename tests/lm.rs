@@ -11,7 +11,7 @@ use outside::{failure, json};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tiny_model::{tesseral, tokenizer, workplace, write_lines};
+use tiny_model::{tesseral, tokenizer, workplace};
 
 fn pack(folder: &Path, from: &str, rows: &str, more: &[&str]) -> Command {
     let mut command = tesseral();
