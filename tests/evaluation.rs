@@ -134,7 +134,7 @@ fn bad_tasks_data_and_models_are_told_and_nothing_is_written() {
             &["row 0", "prompt", "size"],
         ),
         ("tasks/parity.toml", CHOICE.replace("\"odd\"", "\"strange\""), "rule:empty", 1, &["row 1", "target", "odd"]),
-        ("tasks/parity.toml", CHOICE.replace("shots = 1", "shots = 6"), "rule:empty", 1, &["shots", "5", "6"]),
+        ("tasks/parity.toml", CHOICE.replace("shots = 1", "shots = 6"), "rule:empty", 2, &["shots", "5", "6"]),
         ("tasks/parity.toml", CHOICE.replace("parity\"\nfile", "next\"\nfile"), "rule:empty", 2, &["next", "twice"]),
         ("numbers.jsonl", "{\"number\": 1}\n".into(), "rule:empty", 1, &["numbers.jsonl", "row 0"]),
         ("tasks/none.txt", String::new(), "rule:loud", 2, &["expected empty, echo or constant:TEXT", "loud"]),

@@ -122,7 +122,8 @@ fn what_passes_is_tried_again_and_what_lasts_is_told() {
     let ask = [Request::generate("p", Decoding::default())];
     let found = answers(&endpoint(url, "NO_SUCH_VARIABLE", 1), &ask).unwrap();
     assert_eq!(found[0].as_ref().unwrap().text(), "third");
-    assert_eq!((seen.lock().unwrap().requests, &seen.lock().unwrap().authorization), (3, &None));
+    let seen = seen.lock().unwrap();
+    assert_eq!((seen.requests, &seen.authorization), (3, &None));
 
     let (url, seen) = serve(Box::new(|_, _, _| (503, json!({"error": "full"}))));
     let message = answers(&endpoint(url, "NO_SUCH_VARIABLE", 1), &ask).unwrap_err().to_string();
