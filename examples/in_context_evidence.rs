@@ -1,11 +1,9 @@
 //! Task recognition and task learning in a small transformer trained by this project's own trainer: by number of
-//! demonstrations and by
-//! size, over three seeds, with controls.
+//! demonstrations and by size, over three seeds, with controls.
 //!
 //! `cargo run --release --example in_context_evidence -- OUT` writes `in-context-synthetic.csv` and
-//! `in-context-synthetic.svg`
-//! into OUT and prints the table. RAYON_NUM_THREADS=1: runs go side by side, a model is too small for more than one
-//! thread.
+//! `in-context-synthetic.svg` into OUT and prints the table. RAYON_NUM_THREADS=1: runs go side by side, a model is
+//! too small for more than one thread.
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -1,9 +1,8 @@
 //! What in-context learning learns (Pan et al. 2023, arXiv 2305.09731): recognising a task, or learning it.
 //!
 //! Modules, each using only those above it: [`template`], [`dataset`], [`labels`], [`demonstrations`], [`prompt`],
-//! [`score`],
-//! [`experiment`] with [`task`]; and apart from them [`synthetic`], a world in which a small model is trained to do
-//! both.
+//! [`score`], [`experiment`] with [`task`]; and apart from them [`synthetic`], a world in which a small model is
+//! trained to do both.
 
 pub mod dataset;
 pub mod demonstrations;

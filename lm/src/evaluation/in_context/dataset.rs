@@ -102,9 +102,7 @@ impl Default for Columns {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataOptions {
-    /// `.csv` or `.jsonl`: demonstrations, and the examples asked unless `test` is given. Relative paths are taken from
-    /// the task
-    /// file.
+    /// `.csv` or `.jsonl`: demonstrations, and the examples asked unless `test` is given.
     pub path: PathBuf,
     /// The examples asked.
     pub test: Option<PathBuf>,

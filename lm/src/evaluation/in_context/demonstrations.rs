@@ -27,8 +27,7 @@ impl<'a> Pool<'a> {
     }
 
     /// `count` examples in random order, none twice and none with the content of `asked`: `count / classes` of each
-    /// class, and one
-    /// more of as many classes, drawn at random, as are needed.
+    /// class, and one more of as many classes, drawn at random, as are needed.
     ///
     /// # Errors
     /// [`Error::Config`] names the class that has too few.

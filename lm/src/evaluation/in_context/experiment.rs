@@ -89,8 +89,8 @@ fn split<'a>(data: &'a Dataset, options: &Options) -> Result<(Vec<&'a Example>, 
 }
 
 /// Everything that is asked, the settings of one example after the other, at most `limit`. Demonstrations depend on
-/// seed, example and
-/// their number alone, so that modes and templates are compared on the same ones; labels are drawn anew for each too.
+/// seed, example and their number alone, so that modes and templates are compared on the same ones; labels are drawn
+/// anew for each too.
 ///
 /// # Errors
 /// [`Error::Config`] for options that contradict the data: too few rows, a template that does not exist or fit, too

@@ -40,8 +40,7 @@ impl Mode {
     }
 
     /// The label of each class, drawn anew at each call where labels are abstract; all different, but that the
-    /// original's symbols
-    /// have the backslash twice.
+    /// original's symbols have the backslash twice.
     ///
     /// # Errors
     /// [`Error::Config`] for more classes than there are labels.

@@ -22,13 +22,11 @@ pub struct Generated {
     pub valid_output: f64,
 }
 
-/// Judges a generated answer by equality. `answer` is its first line, `response` all of it; `labels` are those in use,
-/// which for
-/// the original are the natural words always, also where abstract ones are shown.
+/// Judges a generated answer by equality. `answer` is its first line, `response` all of it; `labels` are those in
+/// use, which for the original are the natural words always, also where abstract ones are shown.
 ///
 /// The original writes answers to a table and reads it again, where an answer that looks like a number, or like a
-/// missing
-/// value, or is empty, is taken from the response instead.
+/// missing value, or is empty, is taken from the response instead.
 pub fn generated(right: &str, answer: &str, response: &str, labels: &[&str], compat: Compat) -> Generated {
     let first_line =
         |text: &str| strip(text).split('\n').next().map(|line| strip(line).to_string()).unwrap_or_default();
@@ -80,8 +78,7 @@ pub fn average(episodes: &[BTreeMap<String, f64>]) -> BTreeMap<String, (f64, f64
 }
 
 /// Mean of values that fall into groups, and its standard error from the spread of the groups' means: values of one
-/// group hang
-/// together (the same example asked with several templates). Not a number for fewer than two groups.
+/// group hang together (the same example asked with several templates). Not a number for fewer than two groups.
 pub fn clustered(values: impl IntoIterator<Item = (usize, f64)>) -> (f64, f64) {
     let mut groups: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
     for (group, value) in values {

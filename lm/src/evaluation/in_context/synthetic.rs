@@ -1,14 +1,12 @@
-//! Recognising a task and learning a task, apart, in a world small enough to train on: [`World`] (words, tasks, labels,
-//! sequences), [`measure`] (right answers by number of demonstrations), [`ideal`] (those of the best learner),
-//! [`learner`] (a
-//! small transformer trained on it).
+//! Recognising a task and learning a task, apart, in a world small enough to train on: [`World`] (words, tasks,
+//! labels, sequences), [`measure`] (right answers by number of demonstrations), [`ideal`] (those of the best
+//! learner), [`learner`] (a small transformer trained on it).
 //!
 //! Every word has a class under each of several tasks, the same in all sequences. A sequence takes one task and tells
-//! words with labels. With the task's own label words, a model that knows the classes from training needs the sequence
-//! only
-//! to see which task it is; with symbols drawn anew for each sequence it must learn from the sequence which class has
-//! which
-//! symbol. No word comes twice in a sequence that is asked, so no answer can be had by looking up the same word.
+//! words with labels. With the task's own label words, a model that knows the classes from training needs the
+//! sequence only to see which task it is; with symbols drawn anew for each sequence it must learn from the sequence
+//! which class has which symbol. No word comes twice in a sequence that is asked, so no answer can be had by looking
+//! up the same word.
 
 pub mod ideal;
 pub mod learner;
@@ -53,9 +51,8 @@ impl Labels {
     }
 }
 
-/// Words, tasks and labels, and the sequences made of them. Ids: words from 0, then the label words of each task, then
-/// the
-/// symbols. As a corpus it trains on gold and abstract labels, in one proportion.
+/// Words, tasks and labels, and the sequences made of them. Ids: words from 0, then the label words of each task,
+/// then the symbols. As a corpus it trains on gold and abstract labels, in one proportion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct World {
@@ -74,8 +71,7 @@ pub struct World {
     /// Share of training sequences whose labels are symbols; the others have gold labels.
     pub abstract_share: f64,
     /// Share of training sequences in which few words come again and again: looking up the same word is learnt first,
-    /// and looking
-    /// up one of the same class from it. Never in sequences that are asked.
+    /// and looking up one of the same class from it. Never in sequences that are asked.
     pub repeats_share: f64,
     /// Sequences of a batch.
     pub sequences: usize,
@@ -202,8 +198,8 @@ impl Corpus for World {
     }
 
     /// Loss at the labels alone. In turn, sequences are whole, half as long and twice as many, and so on down to an
-    /// eighth: what is
-    /// learnt from short ones, where little else is to be attended to, comes sooner and holds for long ones.
+    /// eighth: what is learnt from short ones, where little else is to be attended to, comes sooner and holds for
+    /// long ones.
     fn batch(&self, number: usize) -> Result<Batch> {
         let classes = self.classes();
         let parts = 1 << (number % 4);

@@ -1,14 +1,12 @@
-//! What the best learner could do: it knows the class of every word under every task, and neither the task (if several
-//! are
-//! learnable) nor the labels of a sequence.
+//! What the best learner could do: it knows the class of every word under every task, and neither the task (if
+//! several are learnable) nor the labels of a sequence.
 
 use super::measure::Point;
 use super::{Labels, Sequence, World};
 use crate::Result;
 
 /// Right answers under abstract labels of a learner that weighs all tasks and all ways to deal labels to classes by
-/// what the
-/// demonstrations allow. Where labels are equally probable, each counts by its share.
+/// what the demonstrations allow. Where labels are equally probable, each counts by its share.
 ///
 /// # Errors
 /// A world that contradicts itself.

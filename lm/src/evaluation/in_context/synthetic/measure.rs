@@ -21,8 +21,8 @@ pub struct Point {
 }
 
 /// Asks for the label of every word of `sequences` sequences of the world with labels of one kind; one point for each
-/// number
-/// of demonstrations, from none to the world's. No gradient, and no more memory than one layer of a batch needs.
+/// number of demonstrations, from none to the world's. No gradient, and no more memory than one layer of a batch
+/// needs.
 ///
 /// # Errors
 /// Those of the model; ids beyond its vocabulary.
