@@ -149,7 +149,7 @@ pub fn write(out: &Path, done: &[Done], results: &Value) -> Result<()> {
 /// The tasks of a finished run, from its folder.
 ///
 /// # Errors
-/// A folder without results, or whose files are not those of [`write`].
+/// A folder without results, or whose files are not those of [`write()`].
 pub fn read(run: &Path) -> Result<Vec<Done>> {
     let file = run.join("results.json");
     let text = std::fs::read_to_string(&file).map_err(Error::io(&file))?;

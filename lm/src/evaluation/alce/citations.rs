@@ -2,7 +2,7 @@
 //!
 //! What one statement asks of the entailment model depends on the answers before. [`score`] asks for all statements at
 //! once, in three waves (all cited documents together; each alone; all but one), and then reads every statement in the
-//! original's order from the memory: so [`Statement::judge`] alone says what counts.
+//! original's order from the memory: so `Statement::judge` alone says what counts.
 
 use super::data::{Dataset, Document};
 use super::text;
