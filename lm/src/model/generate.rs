@@ -14,7 +14,7 @@ use std::time::Instant;
 
 /// Tokens of a prompt that go through the model at a time: few enough that prompts share most of what they have in
 /// common, many enough that products run at full speed.
-const BLOCK: usize = 128;
+const BLOCK: usize = 256;
 
 /// How a text is continued.
 #[derive(Clone, Debug)]
