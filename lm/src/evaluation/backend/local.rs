@@ -20,6 +20,9 @@ pub struct Local {
     work: AtomicUsize,
 }
 
+/// Tokens of a prompt that go through the model at a time. Prompts share whole blocks.
+const BLOCK: usize = 256;
+
 /// The token ids of a request: what is read, and what is scored after it.
 struct Tokens {
     prompt: Vec<u32>,
@@ -155,7 +158,7 @@ impl Backend for Local {
         let tokens = requests.iter().map(|request| self.tokens(request)).collect::<Result<Vec<_>>>()?;
         let mut order: Vec<usize> = (0..requests.len()).collect();
         order.sort_by(|a, b| (&tokens[*a].prompt, &tokens[*a].scored).cmp(&(&tokens[*b].prompt, &tokens[*b].scored)));
-        let mut reader = PromptReader::new(self.model.decoder.config(), 0);
+        let mut reader = PromptReader::new(self.model.decoder.config(), 0).with_block(BLOCK);
         for place in order {
             let (request, tokens) = (&requests[place], &tokens[place]);
             let response = match request {
