@@ -11,8 +11,7 @@ mod tolerances;
 
 use golden::{load, values};
 use tesseral_lm::model::chat::Message;
-use tesseral_lm::model::decoder::Cache;
-use tesseral_lm::model::generate::{GenerateOptions, TextModel, read_prompt};
+use tesseral_lm::model::generate::{GenerateOptions, PromptReader, TextModel};
 use tesseral_lm::model::tokenizer::Tokenizer;
 use tesseral_lm::model::weights::Storage;
 use tesseral_lm::objective::{Batch, losses};
@@ -35,8 +34,8 @@ fn golden_logits_losses_and_greedy_text() {
         let ids: Vec<u32> = golden.indices(&format!("ids_{k}")).iter().map(|id| *id as u32).collect();
         assert_eq!(model.tokenizer.encode(text, true).unwrap(), ids, "{text}");
         assert_eq!(from_gguf.encode(text, true).unwrap(), ids, "{text}");
-        let mut cache = Cache::new(model.decoder.config(), 8);
-        let logits = read_prompt(&model.decoder, &mut cache, &ids).unwrap();
+        let mut reader = PromptReader::new(model.decoder.config(), 8);
+        let logits = reader.read(&model.decoder, &ids).unwrap();
         let expected = golden.values(&format!("last_logits_{k}"));
         let far = logits.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
         println!("case {k}: logits differ by {far:.1e}");

@@ -7,13 +7,13 @@ pub mod numpy;
 pub mod text;
 mod twister;
 
-use sha2::{Digest, Sha256};
+use tesseral_datasets::files::sha256;
 
 /// A seed below 2^31 that depends on a text alone: its SHA-256, read as one big-endian number, modulo 2^31.
 pub fn text_seed(text: &str) -> u32 {
-    let digest = Sha256::digest(text.as_bytes());
-    let low = digest.iter().rev().take(4).enumerate();
-    low.fold(0, |seed, (place, &byte)| seed | (u32::from(byte) << (8 * place))) & 0x7fff_ffff
+    let digits = sha256(text.as_bytes());
+    // The last eight of 64 hexadecimal digits are the low 32 bits.
+    digits.get(56..).and_then(|low| u32::from_str_radix(low, 16).ok()).unwrap_or_default() & 0x7fff_ffff
 }
 
 #[cfg(test)]

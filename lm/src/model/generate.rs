@@ -235,14 +235,6 @@ impl PromptReader {
     }
 }
 
-/// Puts a prompt into the cache, in blocks; the logits after its last token.
-///
-/// # Errors
-/// Those of the model; [`Error::Config`] for an empty prompt.
-pub fn read_prompt(decoder: &Decoder, cache: &mut Cache, ids: &[u32]) -> Result<Vec<f32>> {
-    read_blocks(decoder, cache, ids, BLOCK)
-}
-
 fn read_blocks(decoder: &Decoder, cache: &mut Cache, ids: &[u32], block: usize) -> Result<Vec<f32>> {
     let mut last = Err(Error::config("prompt", "expected at least one token, found none"));
     for block in ids.chunks(block) {

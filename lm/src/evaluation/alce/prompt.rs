@@ -195,7 +195,7 @@ fn fill(template: &str, places: &[(&str, &str)], compat: Compat) -> String {
 mod tests {
     use super::*;
     use crate::evaluation::metrics::golden;
-    use sha2::{Digest, Sha256};
+    use tesseral_datasets::files::sha256;
 
     fn passages(value: &serde_json::Value) -> Passages {
         serde_json::from_value(value.clone()).ok().flatten().unwrap_or_default()
@@ -222,7 +222,7 @@ mod tests {
             if let Some(expected) = case["prompt"].as_str() {
                 assert_eq!(prompt, expected, "{}", file.display());
             }
-            let digest = Sha256::digest(prompt.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let digest = sha256(prompt.as_bytes());
             assert_eq!(digest, case["prompt_sha256"].as_str().unwrap(), "{}", file.display());
             // No text of these files holds a place, so mending changes nothing.
             assert_eq!(build(&Prompts { compat: Compat::Mended, ..prompts.clone() }), prompt);

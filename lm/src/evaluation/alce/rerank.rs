@@ -124,8 +124,8 @@ mod tests {
     use super::*;
     use crate::evaluation::entailment::lexical::Lexical;
     use crate::evaluation::metrics::golden;
-    use sha2::{Digest, Sha256};
     use std::sync::Mutex;
+    use tesseral_datasets::files::sha256;
 
     /// Knows premises by the start of their SHA-256, and keeps what it was asked.
     struct Digested {
@@ -144,8 +144,7 @@ mod tests {
 
         fn probabilities(&self, pairs: &[Pair<'_>]) -> Result<Vec<f64>> {
             let number = |(premise, hypothesis): &Pair<'_>| {
-                let digest = Sha256::digest(premise.as_bytes());
-                let name: String = digest.iter().map(|byte| format!("{byte:02x}")).take(6).collect();
+                let name = sha256(premise.as_bytes())[..12].to_string();
                 let call = self.calls.iter().find(|call| call.0 == name && call.1 == *hypothesis).unwrap();
                 self.asked.lock().unwrap().push((name, (*hypothesis).to_string()));
                 call.2

@@ -8,16 +8,15 @@ use super::rerank::{self, Candidates};
 use super::score::{self, Scored};
 use super::search::Collection;
 use super::{DEVIATIONS, interactive::STOP, post_hoc};
+use crate::Result;
 use crate::evaluation::ask::Asker;
 use crate::evaluation::entailment::Entailment;
 use crate::evaluation::entailment::cached::Cached;
 use crate::evaluation::request::{Decoding, Prompt, Request, Response};
 use crate::evaluation::task::{Sample, Scores, Task};
 use crate::model::chat::Message;
-use crate::{Error, Result};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use std::path::Path;
+use tesseral_datasets::files::sha256_file;
 
 /// What the original tells a chat model before everything else.
 const SYSTEM: &str = "You are a helpful assistant that answers the following questions with proper citations.";
@@ -52,10 +51,10 @@ impl Alce {
         let dataset = options.dataset.map_or_else(|| Dataset::of(&options.data), Ok)?;
         let prompts = Prompts::read(&options.prompts, options.compat)?;
         let mut rows = data::read(&options.data, dataset)?;
-        let mut files = json!({"data": digest(&options.data)?, "prompts": digest(&options.prompts)?});
+        let mut files = json!({"data": sha256_file(&options.data)?, "prompts": sha256_file(&options.prompts)?});
         if let Some(file) = &options.collection {
             let collection = Collection::read(file)?;
-            files["collection"] = digest(file)?.into();
+            files["collection"] = sha256_file(file)?.into();
             rows.iter_mut().for_each(|row| row.docs = collection.find(&row.question, options.retrieved));
         }
         let model = options.entailment.open()?;
@@ -298,12 +297,6 @@ fn sample(row: &Row, place: usize, asked: Vec<Asked>, scored: Scored) -> Sample 
         target,
         scores: scored.scores,
     }
-}
-
-/// SHA-256 of a file, in hexadecimal.
-fn digest(file: &Path) -> Result<String> {
-    let bytes = std::fs::read(file).map_err(Error::io(file))?;
-    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Scores by the length of the prompt and the depth of the answer, for tables and plots.
 
+use crate::evaluation::report::mean;
 use crate::evaluation::task::Sample;
 use serde::Serialize;
 use serde_json::Value;
@@ -50,13 +51,10 @@ pub fn breakdown(samples: &[Sample], metric: &str, by: By) -> Vec<Cell> {
     let order = |value: &Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
     groups.sort_by(|((l, d), _), ((m, e), _)| order(l).total_cmp(&order(m)).then(order(d).total_cmp(&order(e))));
     let cell = |((length, depth), scores): (Key, Vec<f64>)| {
-        let samples = scores.len();
-        let mean = scores.iter().sum::<f64>() / samples as f64;
-        let squares = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>();
-        let error = (samples > 1).then(|| (squares / (samples - 1) as f64 / samples as f64).sqrt());
-        Cell { length, depth, mean, error, samples }
+        let found = mean(&scores)?;
+        Some(Cell { length, depth, mean: found.value, error: found.standard_error, samples: found.samples })
     };
-    groups.into_iter().map(cell).collect()
+    groups.into_iter().filter_map(cell).collect()
 }
 
 #[cfg(test)]

@@ -18,9 +18,9 @@ use crate::model::tokenizer::Tokenizer;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use tesseral_datasets::files::sha256_file;
 
 /// How a prompt is brought to its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +135,7 @@ impl Helmet {
         let tokenizer = options.tokenizer.as_deref().map(Tokenizer::read).transpose()?;
         let files =
             [Some(&options.file), options.demos.as_ref(), options.keypoints.as_ref(), options.tokenizer.as_ref()];
-        let digest = |path: &PathBuf| Ok((path.display().to_string(), Value::from(sha256(path)?)));
+        let digest = |path: &PathBuf| Ok((path.display().to_string(), Value::from(sha256_file(path)?)));
         let files = files.into_iter().flatten().map(digest).collect::<Result<_>>()?;
         let name = options.name.clone().unwrap_or_else(|| format!("helmet_{}", dataset.name));
         Ok(Helmet { name, template: Template::of(&dataset.kind), options, dataset, examples, tokenizer, files })
@@ -336,12 +336,6 @@ fn add_keypoints(examples: &mut [Example], path: &Path) -> Result<()> {
         example.details.insert("keypoints".into(), found.clone());
     }
     Ok(())
-}
-
-/// SHA-256 of a file, in hexadecimal.
-fn sha256(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

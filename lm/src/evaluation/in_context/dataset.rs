@@ -4,10 +4,10 @@ use super::template::Content;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use tesseral_datasets::files::sha256;
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,7 +225,7 @@ impl DataOptions {
             Ok(Example { id: number.to_string(), content, class })
         };
         let examples = rows.into_iter().enumerate().map(example).collect::<Result<Vec<_>>>()?;
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = sha256(&bytes);
         let source = Source { path: path.into(), sha256, rows: examples.len() };
         Ok((examples, source))
     }

@@ -3,8 +3,8 @@
 use super::winner::{Order, Winner};
 use crate::{Error, Result};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
+use tesseral_datasets::files::sha256;
 
 /// An instruction, two outputs, and which is better.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,11 +92,6 @@ pub fn subset(folder: &Path) -> String {
     };
     let parts = below.iter().filter(|part| *part != "LLMBar" && *part != "Adversarial");
     parts.map(String::as_str).collect::<Vec<_>>().join("/")
-}
-
-/// SHA-256 of bytes, in hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -251,7 +251,7 @@ fn strategies_ask_what_the_original_asks() {
         let prompts = strategy.prompts(&example, &judgements[0].outcomes).unwrap();
         assert_eq!(prompts.len(), calls.len());
         for ((prompt, call), response) in prompts.iter().zip(calls).zip(&judgements[0].responses) {
-            assert_eq!(super::dataset::sha256(prompt.as_bytes()), text(&call["prompt_sha256"]));
+            assert_eq!(tesseral_datasets::files::sha256(prompt.as_bytes()), text(&call["prompt_sha256"]));
             assert!(call["prompt"].is_null() || *prompt == text(&call["prompt"]));
             assert_eq!(response.text(), text(&call["output"]));
         }

@@ -1,12 +1,12 @@
 //! Prompt files: ChatML text with fields in braces, as `str.format` of Python fills them.
 
-use super::dataset::sha256;
 use super::parse::strip;
 use crate::evaluation::compat::Compat;
 use crate::model::chat::Message;
 use crate::{Error, Result};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use tesseral_datasets::files::sha256;
 
 const START: &str = "<|im_start|>";
 const END: &str = "<|im_end|>";

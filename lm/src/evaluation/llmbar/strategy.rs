@@ -1,7 +1,7 @@
 //! A strategy: modules asked one after the other, each with its prompt.
 
 use super::config::{Generation, ModuleConfig};
-use super::dataset::{Example, sha256};
+use super::dataset::Example;
 use super::outcome::{Answer, Outcome};
 use super::parse::{Parser, Parsers, exchange_outputs};
 use super::prompt::{Field, Template, unknown};
@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tesseral_datasets::files::sha256;
 
 /// Strategies of the paper, by the names of their files.
 pub const STRATEGIES: [&str; 15] = [
