@@ -45,7 +45,7 @@ impl Alce {
     /// Reads the files and loads the model.
     ///
     /// # Errors
-    /// [`Error::Config`] for options that contradict each other; those of the files and the model.
+    /// [`Error::Config`](crate::Error::Config) for options that contradict each other; those of the files and the model.
     pub fn open(options: Options) -> Result<Self> {
         options.check()?;
         let dataset = options.dataset.map_or_else(|| Dataset::of(&options.data), Ok)?;
