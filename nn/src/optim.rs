@@ -11,6 +11,7 @@ pub mod gradients;
 pub mod group;
 pub mod plateau;
 pub mod schedule;
+pub mod zeroth_order;
 
 pub use adamw::{AdamConfig, AdamW, StepReport};
 pub use clip::Clip;

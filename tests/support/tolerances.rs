@@ -47,3 +47,10 @@ pub const TRAJECTORY: f64 = 1e-4;
 pub const AFTER_SIX_STEPS: f64 = 1e-3;
 /// Logits of SmolLM2 (f32, 30 layers, up to 30): absolute.
 pub const SMOLLM2_LOGITS: f64 = 2e-3;
+/// Weights and losses of zeroth-order steps, f64: absolute.
+pub const ZEROTH_ORDER: f64 = 1e-12;
+/// The same, derivatives: a difference of losses over 2e-3.
+pub const ZEROTH_ORDER_DERIVATIVE: f64 = 1e-10;
+/// Weights of zeroth-order steps, f32: the derivative is off by 2e-3, times a rate of 0.05.
+pub const ZEROTH_ORDER_F32: f64 = 5e-4;
+pub const ZEROTH_ORDER_DERIVATIVE_F32: f64 = 2e-3;
