@@ -50,6 +50,8 @@ pub(crate) struct Units {
 pub(crate) const HAMILTONIANS: Units = Units { work: "edges", loss: "meV", factor: 1e3 };
 /// Language models: tokens, and losses in nats.
 pub(crate) const TEXT: Units = Units { work: "tokens", loss: "nats", factor: 1.0 };
+/// Tuning to a task: examples, and what is right of those for development.
+pub(crate) const EXAMPLES: Units = Units { work: "examples", loss: "right", factor: -1.0 };
 
 /// Shows a run.
 pub(crate) struct Progress {

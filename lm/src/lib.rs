@@ -1,7 +1,7 @@
 //! Language models: Llama-family decoders, their files, their data, and training recipes on them.
 //!
 //! Modules, each using only those above it: [`error`], [`model`], [`objective`], [`data`], [`training`],
-//! [`long_context`], [`evaluation`], [`benchmark`].
+//! [`long_context`], [`evaluation`], [`tuning`], [`benchmark`].
 
 #![forbid(unsafe_code)]
 
@@ -13,5 +13,6 @@ pub mod long_context;
 pub mod model;
 pub mod objective;
 pub mod training;
+pub mod tuning;
 
 pub use error::{Error, Result};

@@ -67,6 +67,20 @@ impl Parameters {
         self.variables.borrow().values().map(|v| v.elem_count()).sum()
     }
 
+    /// Declares a variable that starts as this tensor. Tensors that are handed over one by one are held once.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a name that exists.
+    pub fn adopt(&self, name: &str, tensor: Tensor) -> Result<()> {
+        let variable = Var::from_tensor(&tensor.to_dtype(self.dtype)?.to_device(&self.device)?)?;
+        match self.variables.borrow_mut().insert(name.to_string(), variable) {
+            None => Ok(()),
+            Some(_) => {
+                Err(Error::Config { key: name.into(), what: "expected a new name, found one that exists".into() })
+            }
+        }
+    }
+
     /// Overwrites every variable by the tensor of its name.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! `tesseral lm pack | train | generate | recall | perplexity | eval | bench`: a file a verb.
+//! `tesseral lm pack | train | tune | replay | generate | recall | perplexity | eval | bench`: a file a verb.
 
 mod bench;
 mod eval;
@@ -6,7 +6,9 @@ mod generate;
 mod pack;
 mod perplexity;
 mod recall;
+mod replay;
 mod train;
+mod tune;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -20,6 +22,10 @@ pub(crate) enum Verb {
     Generate(generate::Generate),
     /// Train or continue to train a model as a configuration says
     Train(train::Train),
+    /// Tune a model to a task: by its loss alone (MeZO) or by gradients, beside what needs no tuning
+    Tune(tune::Tune),
+    /// Make the model of a zeroth-order run from its first weights and its scalars
+    Replay(replay::Replay),
     /// Pack documents into rows to train on, an MDS folder
     Pack(pack::Pack),
     /// Recall of facts at a distance, by length and depth
@@ -35,12 +41,14 @@ pub(crate) enum Verb {
 
 impl Verb {
     pub(crate) fn run(&self, common: &Common) -> Result<ExitCode> {
-        if !matches!(self, Verb::Train(_)) {
+        if !matches!(self, Verb::Train(_) | Verb::Tune(_)) {
             common.no_config()?;
         }
         match self {
             Verb::Generate(verb) => verb.run(common),
             Verb::Train(verb) => verb.run(common),
+            Verb::Tune(verb) => verb.run(common),
+            Verb::Replay(verb) => verb.run(common),
             Verb::Pack(verb) => verb.run(common),
             Verb::Recall(verb) => verb.run(common),
             Verb::Perplexity(verb) => verb.run(common),

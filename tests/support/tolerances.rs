@@ -54,3 +54,7 @@ pub const ZEROTH_ORDER_DERIVATIVE: f64 = 1e-10;
 /// Weights of zeroth-order steps, f32: the derivative is off by 2e-3, times a rate of 0.05.
 pub const ZEROTH_ORDER_F32: f64 = 5e-4;
 pub const ZEROTH_ORDER_DERIVATIVE_F32: f64 = 2e-3;
+/// Log-probabilities of options, losses, logits with prefixes, f64: absolute.
+pub const OPTIONS: f64 = 1e-10;
+/// Derivatives of such losses along a direction: a difference over 2e-3.
+pub const OPTIONS_DERIVATIVE: f64 = 1e-7;

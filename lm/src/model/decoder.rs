@@ -12,13 +12,19 @@ use tesseral_nn::attention::varlen::Heads;
 use tesseral_nn::layers::{embed, linear, rms_norm};
 use tesseral_nn::{Init, Parameters, Scope};
 
+mod branches;
 mod cache;
 mod layer;
 mod layout;
+mod low_rank;
+mod prefix;
 
+pub use branches::{Branches, PrefixPositions, Text};
 pub use cache::Cache;
 pub use layer::Layer;
 pub use layout::Layout;
+pub use low_rank::LowRank;
+pub use prefix::Prefix;
 
 /// A model of the Llama family. Its tensors are variables of a parameter collection (to train) or plain (to run; in bf16
 /// if memory is short). Cloning shares them.
@@ -85,6 +91,18 @@ impl Decoder {
             false => Some(tensor("lm_head.weight", &[vocabulary, width])?),
         };
         Ok(Decoder { config: config.clone(), embedding, layers, norm, head })
+    }
+
+    /// The same model with additions to its matrices: `find` is asked for each by name (`model.layers.0.self_attn.q_proj`)
+    /// and shape `[outputs, inputs]`.
+    ///
+    /// # Errors
+    /// Those of `find`.
+    pub fn with_low_rank(mut self, find: &mut dyn FnMut(&str, [usize; 2]) -> Result<Option<LowRank>>) -> Result<Self> {
+        for (number, layer) in self.layers.iter_mut().enumerate() {
+            layer.add_low_rank(number, find)?;
+        }
+        Ok(self)
     }
 
     /// The shape.

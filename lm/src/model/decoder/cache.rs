@@ -64,6 +64,12 @@ impl Cache {
 }
 
 impl LayerCache {
+    /// Takes up keys and values.
+    pub(super) fn extend(&mut self, keys: &[f32], values: &[f32]) {
+        self.keys.extend_from_slice(keys);
+        self.values.extend_from_slice(values);
+    }
+
     /// Takes up new keys and values; what the new queries see in all of them.
     pub(super) fn attend(&mut self, q: &Tensor, k: &Tensor, v: &Tensor, layout: &Layout) -> Result<Tensor> {
         with_values(k, |k| self.keys.extend_from_slice(k))?;

@@ -2,6 +2,7 @@
 
 use super::cache::LayerCache;
 use super::layout::Layout;
+use super::low_rank::LowRank;
 use crate::Result;
 use crate::model::llama::LlamaConfig;
 use candle_core::Tensor;
@@ -12,26 +13,30 @@ use tesseral_nn::layers::{activation::add, add_bias, linear, rms_norm, swiglu};
 /// Gives the tensor of a name and shape.
 pub(super) type Tensors<'a> = dyn FnMut(&str, &[usize]) -> Result<Tensor> + 'a;
 
-/// `x W^T`, plus a bias where the model has them.
+/// `x W^T`, plus a bias where the model has them, plus a low-rank addition where one was made.
 #[derive(Clone)]
 struct Projection {
     weight: Tensor,
     bias: Option<Tensor>,
+    addition: Option<LowRank>,
 }
 
 impl Projection {
     fn build(path: &str, [outputs, inputs]: [usize; 2], bias: bool, tensor: &mut Tensors<'_>) -> Result<Self> {
         let weight = tensor(&format!("{path}.weight"), &[outputs, inputs])?;
         let bias = if bias { Some(tensor(&format!("{path}.bias"), &[outputs])?) } else { None };
-        Ok(Projection { weight, bias })
+        Ok(Projection { weight, bias, addition: None })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = linear(x, &self.weight)?;
-        Ok(match &self.bias {
-            Some(bias) => add_bias(&y, bias)?,
-            None => y,
-        })
+        let mut y = linear(x, &self.weight)?;
+        if let Some(bias) = &self.bias {
+            y = add_bias(&y, bias)?;
+        }
+        if let Some(addition) = &self.addition {
+            y = add(&y, &addition.forward(x)?)?;
+        }
+        Ok(y)
     }
 }
 
@@ -71,6 +76,27 @@ impl Layer {
             mlp_norm: tensor(&path("post_attention_layernorm.weight"), &[width])?,
             epsilon: config.rms_norm_eps,
         })
+    }
+
+    /// Asks for additions to the matrices of layer `number`.
+    pub(super) fn add_low_rank(
+        &mut self,
+        number: usize,
+        find: &mut dyn FnMut(&str, [usize; 2]) -> Result<Option<LowRank>>,
+    ) -> Result<()> {
+        for (name, projection) in [
+            ("self_attn.q_proj", &mut self.query),
+            ("self_attn.k_proj", &mut self.key),
+            ("self_attn.v_proj", &mut self.value),
+            ("self_attn.o_proj", &mut self.output),
+            ("mlp.gate_proj", &mut self.gate),
+            ("mlp.up_proj", &mut self.up),
+            ("mlp.down_proj", &mut self.down),
+        ] {
+            let (outputs, inputs) = projection.weight.dims2()?;
+            projection.addition = find(&format!("model.layers.{number}.{name}"), [outputs, inputs])?;
+        }
+        Ok(())
     }
 
     /// `[tokens, width]` -> `[tokens, width]`.
