@@ -48,7 +48,10 @@ learning_rate = 1e-3
 
 fn place() -> TempDir {
     let folder = workplace();
-    let row = |n: usize| json!({"number": n, "parity": ["even", "odd"][n % 2], "next": [(n + 1).to_string()]});
+    let row = |n: usize| {
+        let parity = ["even", "odd"][n % 2];
+        json!({"number": n, "parity": parity, "next": [(n + 1).to_string()]})
+    };
     write_lines(&folder.path().join("numbers.jsonl"), (0..40).map(row));
     for (name, text) in [("parity.toml", TASK), ("next.toml", ANSWER), ("tune.toml", CONFIG)] {
         fs::write(folder.path().join(name), text).unwrap();
