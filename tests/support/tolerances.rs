@@ -47,3 +47,19 @@ pub const TRAJECTORY: f64 = 1e-4;
 pub const AFTER_SIX_STEPS: f64 = 1e-3;
 /// Logits of SmolLM2 (f32, 30 layers, up to 30): absolute.
 pub const SMOLLM2_LOGITS: f64 = 2e-3;
+/// Hard concrete masks, probabilities and their gradients, f32: absolute.
+pub const MASKS: f64 = 1e-6;
+/// The Lagrangian and its gradients, f32: absolute.
+pub const LAGRANGIAN: f64 = 1e-5;
+/// Logits of masked and of pruned models, f32: absolute.
+pub const PRUNED_LOGITS: f64 = 2e-5;
+/// Steps 0 to 4 of a pruning run (loss, Lagrangian; ten times this for the gradient norm), f32: absolute.
+pub const PRUNING_EARLY: f64 = 1e-4;
+/// Its later steps, which rounding makes chaotic.
+pub const PRUNING_LATE: f64 = 5e-2;
+/// Weights of domains: absolute.
+pub const DOMAIN_WEIGHTS: f64 = 1e-5;
+/// Losses by scaling law: absolute, nats.
+pub const SCALING_LAW: f64 = 1e-4;
+/// Factors of the learning rate: absolute.
+pub const SCHEDULE: f64 = 1e-12;
