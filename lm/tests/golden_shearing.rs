@@ -12,14 +12,18 @@ use candle_core::{DType, Device, Tensor};
 use golden::{Golden, difference, load};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use tesseral_lm::data::rows::RowSource;
+use tesseral_lm::data::rows::mds::MdsRows;
 use tesseral_lm::model::decoder::Decoder;
 use tesseral_lm::model::llama::LlamaConfig;
 use tesseral_lm::objective::{Batch, loss};
 use tesseral_lm::pruning::constraint::{Constraint, Goal, expected_size};
+use tesseral_lm::pruning::domain_weights::{Rule, WeightConfig};
 use tesseral_lm::pruning::extract::{agreement, extract};
 use tesseral_lm::pruning::fold::{Compatibility, Tensors, masked};
 use tesseral_lm::pruning::hard_concrete::{self, Zeros};
 use tesseral_lm::pruning::masks::{Kind, LearnedMasks, Masks, PREFIX};
+use tesseral_lm::pruning::scaling_law::ScalingLaw;
 use tesseral_lm::pruning::shape::Shape;
 use tesseral_nn::kernels::backward;
 use tesseral_nn::layers::cross_entropy::Reduction;
@@ -347,5 +351,81 @@ fn golden_pruning_run() {
     }
     for (name, expected) in named(&t, "final.") {
         close(&parameters.get(&name).unwrap(), &expected, tolerances::PRUNING_LATE, &name);
+    }
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(number).collect()
+}
+
+#[test]
+fn golden_weights_of_domains() {
+    let Some(golden) = json("dynamic_loading.json") else { return };
+    let references = numbers(&golden["target_loss"][golden["target_used"].as_str().unwrap()]);
+    let mut series: Vec<(&str, &Value)> =
+        golden["updates"].as_object().unwrap().iter().map(|(name, all)| (name.as_str(), all)).collect();
+    series.push(("paper", &golden["paper_algorithm1_max0_nosmoothing"]));
+    for (name, expected) in series {
+        let rule: Rule = serde_json::from_value(name.into()).unwrap();
+        let (rate, smoothing) = (number(&golden["eta"]), number(&golden["c"]));
+        let config = WeightConfig { rule, rate, smoothing, ..WeightConfig::default() };
+        let mut weights = numbers(&golden["proportion"]);
+        for (losses, expected) in golden["losses"].as_array().unwrap().iter().zip(expected.as_array().unwrap()) {
+            let gaps: Vec<f64> = numbers(losses).iter().zip(&references).map(|(l, r)| l - r).collect();
+            weights = config.update(&weights, &gaps).unwrap();
+            for (found, expected) in weights.iter().zip(expected.as_array().unwrap()) {
+                near(*found, expected, tolerances::DOMAIN_WEIGHTS, name);
+            }
+        }
+    }
+}
+
+#[test]
+fn golden_scaling_laws() {
+    let Some(golden) = json("dynamic_loading.json") else { return };
+    let law = &golden["scaling_law"];
+    for (domain, fit) in law["fits"].as_object().unwrap() {
+        let points = numbers(&law["model_sizes"]).into_iter().zip(numbers(&fit["losses"]));
+        let found = ScalingLaw::fit(&points.collect::<Vec<_>>()).unwrap();
+        for (key, value) in [("a", found.a), ("b", found.b), ("c", found.c)] {
+            let expected = number(&fit[key]);
+            assert!((value - expected).abs() <= tolerances::SCALING_LAW * expected.abs(), "{domain} {key}: {value}");
+        }
+        for (model, size) in law["sizes"].as_object().unwrap() {
+            near(found.loss(number(size)), &fit["predict"][model], tolerances::SCALING_LAW, domain);
+        }
+    }
+}
+
+#[test]
+fn golden_schedule() {
+    let Some(golden) = json("lr_schedule.json") else { return };
+    let runs = golden.as_object().unwrap().iter().filter(|(_, run)| run["values"].is_object());
+    for (name, run) in runs {
+        let schedule = ScheduleConfig {
+            kind: ScheduleKind::Cosine,
+            warmup_steps: run["tw"].as_u64().unwrap(),
+            minimum_rate: number(&run["af"]),
+            ..ScheduleConfig::default()
+        };
+        let schedule = Schedule::new(schedule, 1.0, run["tmax"].as_u64().unwrap()).unwrap();
+        for (step, expected) in run["values"].as_object().unwrap() {
+            near(schedule.learning_rate(step.parse().unwrap()), expected, tolerances::SCHEDULE, name);
+        }
+    }
+}
+
+#[test]
+fn golden_rows() {
+    let (Some(folder), Some(expected)) = (golden::file(FAMILY, "mds_sample"), json("mds_sample/expected.json")) else {
+        return;
+    };
+    let rows = MdsRows::open(&folder).unwrap();
+    let expected = expected["samples"].as_array().unwrap();
+    assert_eq!(rows.len(), expected.len());
+    for (k, sample) in expected.iter().enumerate() {
+        let row = rows.row(k).unwrap();
+        assert_eq!(row.domain, sample["set"].as_str().unwrap());
+        assert_eq!(serde_json::to_value(&row.input_ids).unwrap(), sample["tokens"]);
     }
 }

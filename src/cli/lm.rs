@@ -1,10 +1,11 @@
-//! `tesseral lm pack | train | generate | recall | perplexity | eval | bench`: a file a verb.
+//! `tesseral lm pack | train | prune | generate | recall | perplexity | eval | bench`: a file a verb.
 
 mod bench;
 mod eval;
 mod generate;
 mod pack;
 mod perplexity;
+mod prune;
 mod recall;
 mod train;
 
@@ -20,6 +21,8 @@ pub(crate) enum Verb {
     Generate(generate::Generate),
     /// Train or continue to train a model as a configuration says
     Train(train::Train),
+    /// Cut a smaller model of a wanted shape out of a larger one
+    Prune(prune::Prune),
     /// Pack documents into rows to train on, an MDS folder
     Pack(pack::Pack),
     /// Recall of facts at a distance, by length and depth
@@ -35,12 +38,13 @@ pub(crate) enum Verb {
 
 impl Verb {
     pub(crate) fn run(&self, common: &Common) -> Result<ExitCode> {
-        if !matches!(self, Verb::Train(_)) {
+        if !matches!(self, Verb::Train(_) | Verb::Prune(_)) {
             common.no_config()?;
         }
         match self {
             Verb::Generate(verb) => verb.run(common),
             Verb::Train(verb) => verb.run(common),
+            Verb::Prune(verb) => verb.run(common),
             Verb::Pack(verb) => verb.run(common),
             Verb::Recall(verb) => verb.run(common),
             Verb::Perplexity(verb) => verb.run(common),

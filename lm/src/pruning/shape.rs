@@ -47,7 +47,7 @@ impl FromStr for Target {
     /// Parses `layers=20,heads=6,hidden=384,intermediate=1024`, in any order and number.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with every mistake.
+    /// [`Error::Config`] with every mistake.
     fn from_str(text: &str) -> Result<Self> {
         let (mut target, mut problems) = (Target::default(), Vec::new());
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -68,7 +68,7 @@ impl FromStr for Target {
                 Err(_) => problems.push(format!("{key}: expected a number, found {value:?}")),
             }
         }
-        if problems.is_empty() { Ok(target) } else { Err(Error::Invalid { path: "target".into(), problems }) }
+        if problems.is_empty() { Ok(target) } else { Err(Error::config("target", problems.join("; "))) }
     }
 }
 
@@ -106,34 +106,45 @@ impl Target {
     /// The shape that a model of `config` is pruned to.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with everything that is wrong: nothing to prune, more than there is, heads that do not fall into groups.
+    /// [`Error::Config`] with everything that is wrong: nothing to prune, more than there is, heads that do not fall into groups.
     pub fn shape(&self, config: &LlamaConfig) -> Result<Shape> {
+        let problems = self.problems(config);
+        if !problems.is_empty() {
+            return Err(Error::config("target", problems.join("; ")));
+        }
         let source = Shape::of(config);
-        let mut problems = Vec::new();
-        let mut within = |name: &str, wanted: Option<usize>, most: usize| {
-            let wanted = wanted.unwrap_or(most);
-            if !(1..=most).contains(&wanted) {
+        Ok(Shape {
+            layers: self.layers.unwrap_or(source.layers),
+            groups: self.heads.map_or(source.groups, |heads| heads / source.group_heads),
+            hidden: self.hidden.unwrap_or(source.hidden),
+            intermediate: self.intermediate.unwrap_or(source.intermediate),
+            ..source
+        })
+    }
+
+    /// Everything that is wrong with it for a model of `config`, as `size: expected .., found ..`.
+    pub fn problems(&self, config: &LlamaConfig) -> Vec<String> {
+        let (source, mut problems) = (Shape::of(config), Vec::new());
+        let heads = source.groups * source.group_heads;
+        let sizes = [
+            ("layers", self.layers, source.layers),
+            ("heads", self.heads, heads),
+            ("hidden", self.hidden, source.hidden),
+            ("intermediate", self.intermediate, source.intermediate),
+        ];
+        for (name, wanted, most) in sizes {
+            if let Some(wanted) = wanted.filter(|n| !(1..=most).contains(n)) {
                 problems.push(format!("{name}: expected 1 to the model's {most}, found {wanted}"));
             }
-            wanted
-        };
-        let layers = within("layers", self.layers, source.layers);
-        let heads = within("heads", self.heads, source.groups * source.group_heads);
-        let hidden = within("hidden", self.hidden, source.hidden);
-        let intermediate = within("intermediate", self.intermediate, source.intermediate);
-        let per_group = source.group_heads.max(1);
-        if !heads.is_multiple_of(per_group) {
-            let what = "query heads share a key head, and go together";
-            problems.push(format!("heads: expected a multiple of {per_group} ({what}), found {heads}"));
         }
-        let target = Shape { layers, groups: heads / per_group, hidden, intermediate, ..source };
-        if problems.is_empty() && target == source {
-            problems.push("target: expected something smaller than the model, found the model itself".into());
+        if let Some(found) = self.heads.filter(|n| !n.is_multiple_of(source.group_heads.max(1))) {
+            let share = source.group_heads;
+            problems.push(format!("heads: expected a multiple of the {share} that share a key head, found {found}"));
         }
-        if problems.is_empty() {
-            return Ok(target);
+        if sizes.iter().all(|(_, wanted, most)| wanted.is_none_or(|n| n == *most)) {
+            problems.push("expected something smaller than the model, found the model itself".into());
         }
-        Err(Error::Invalid { path: "target".into(), problems })
+        problems
     }
 }
 
