@@ -22,3 +22,6 @@ pub mod task;
 pub use config::PruneConfig;
 pub use report::Report;
 pub use run::prune;
+
+#[cfg(test)]
+mod tests;
