@@ -128,6 +128,13 @@ fn mistakes_are_told_at_once_and_nothing_is_written() {
     assert!(!folder.join("run").exists());
     let message = failure(&mut command(folder, "run", "width=12"), 2);
     assert!(message.contains("expected layers, heads, hidden or intermediate"), "{message}");
+    fs::write(folder.join("bad.toml"), "[target]\nlayer = 1\n").unwrap();
+    let check = |file: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tesseral"));
+        command.args(["config", "check"]).arg(folder.join(file));
+        command
+    };
+    assert!(failure(&mut check("bad.toml"), 2).contains("target.layer: unknown key; nearest: layers"));
     let message = failure(command(folder, "run", TARGET).args(["--set", "train.batch=0"]), 2);
     assert!(message.contains("train.batch"), "{message}");
     let message = failure(command(folder, "run", TARGET).args(["--set", "data.held_out=5000"]), 2);

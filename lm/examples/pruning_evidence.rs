@@ -42,12 +42,15 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const DOMAINS: [&str; 5] = ["arxiv", "book", "c4-rp", "github", "stackexchange"];
 /// Bytes of a row, rows of a step, rows of a domain and those of them that are held out.
 const ROW: usize = 128;
-const BATCH: u64 = 8;
+const BATCH: u64 = 4;
 const ROWS: usize = 4000;
 const HELD_OUT: usize = 48;
 /// Steps of the source, and of pruning and training together.
-const SOURCE_STEPS: u64 = 2000;
+const SOURCE_STEPS: u64 = 2500;
 const BUDGETS: [u64; 2] = [300, 900];
+/// Steps of pruning with dynamic loading, and of each model of the scaling law.
+const LOADING_STEPS: u64 = 400;
+const LAW_STEPS: u64 = 400;
 const TARGET: Target = Target { layers: Some(3), heads: Some(3), hidden: Some(48), intermediate: Some(112) };
 
 fn main() -> Result<()> {
@@ -327,7 +330,7 @@ fn seed_of(text: &Path, seed: u64) -> Result<Value> {
     let later = Streams::new(100 + seed);
     let (mut arms, mut sparsities, mut speeds) = (Vec::new(), Vec::new(), Vec::new());
     for budget in BUDGETS {
-        for (name, rate) in [("learned masks", 1.0), ("learned masks, rate 0.3", 0.3)] {
+        for (name, rate) in [("learned masks", 1.0), ("learned masks, slower", 0.3)] {
             let pruned =
                 Phase { masks: Some(rate), ..phase(later, budget / 2, 1e-3) }.run(&source, &trained.tensors)?;
             let (extracted, sparsity) = pruned.extracted.ok_or("no masks")?;
@@ -372,7 +375,7 @@ fn seed_of(text: &Path, seed: u64) -> Result<Value> {
     // Dynamic loading while pruning: gaps to the source's own losses.
     let mut loading = Vec::new();
     for rule in [Rule::Constant, Rule::Paper, Rule::Doremi] {
-        let run = Phase { masks: Some(1.0), rule, references: &own, ..phase(later, 600, 1e-3) };
+        let run = Phase { masks: Some(1.0), rule, references: &own, ..phase(later, LOADING_STEPS, 1e-3) };
         let done = run.run(&source, &trained.tensors)?;
         let (extracted, _) = done.extracted.ok_or("no masks")?;
         let gaps: Vec<f64> =
@@ -385,7 +388,7 @@ fn seed_of(text: &Path, seed: u64) -> Result<Value> {
     for (layers, hidden, heads, intermediate) in [(2, 24, 2, 64), (2, 32, 2, 88), (3, 40, 3, 112), (3, 48, 3, 128)] {
         let mut config = config(layers, 48, heads, intermediate)?;
         (config.hidden_size, config.head_dim) = (hidden, Some(16));
-        let done = phase(later, 400, 3e-3).run(&config, &random_model(&config, later)?)?;
+        let done = phase(later, LAW_STEPS, 3e-3).run(&config, &random_model(&config, later)?)?;
         points.push((config.parameters() as f64, losses(&config, &done.tensors, &domains)?));
     }
     let mut law = Vec::new();
