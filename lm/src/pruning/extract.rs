@@ -114,7 +114,8 @@ pub fn extract(
             None => (name.clone(), [None, Some(kept.hidden.clone())]),
         };
         let mut tensor = tensor.detach();
-        for (dim, places) in [rows, columns].into_iter().enumerate() {
+        // A bias has rows alone.
+        for (dim, places) in [rows, columns].into_iter().take(tensor.rank()).enumerate() {
             if let Some(places) = places {
                 tensor = select(&tensor, dim, &places)?;
             }

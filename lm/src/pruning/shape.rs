@@ -200,9 +200,11 @@ mod tests {
     fn all_mistakes_at_once() {
         let message =
             "layers=31,heads=7,hidden=0".parse::<Target>().unwrap().shape(&smollm2()).unwrap_err().to_string();
-        for part in
-            ["layers: expected 1 to the model's 30, found 31", "heads: expected a multiple of 3", "hidden: expected 1"]
-        {
+        for part in [
+            "layers: expected 1 to the model's 30, found 31",
+            "heads: expected a multiple of the 3",
+            "hidden: expected 1",
+        ] {
             assert!(message.contains(part), "{message}");
         }
         let message = "layer=3,heads,hidden=1,hidden=2".parse::<Target>().unwrap_err().to_string();
