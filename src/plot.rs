@@ -1,9 +1,10 @@
 //! Pictures as SVG, drawn with plotters, and as PNG made from it; whoever draws one writes the numbers beside it.
 //!
-//! Modules: [`png`], [`curve`] (training), [`parity`] (predicted against reference), [`bands`], [`dos`],
+//! Modules: [`png`], [`curve`] (training), [`course`] (metrics by step), [`parity`] (predicted against reference), [`bands`], [`dos`],
 //! [`heatmap`] and [`distance`] (errors of H by orbital and by length), [`in_context`] (accuracy by number of demonstrations).
 
 pub mod bands;
+pub mod course;
 pub mod curve;
 pub mod decay;
 pub mod distance;

@@ -1,10 +1,12 @@
-//! `tesseral lm pack | train | tune | replay | generate | recall | perplexity | eval | bench`: a file a verb.
+//! `tesseral lm train | tune | replay | prune | context | screenshot | generate | pack | recall | perplexity | eval | bench`: a
+//! file a verb.
 
 mod bench;
 mod eval;
 mod generate;
 mod pack;
 mod perplexity;
+mod prune;
 mod recall;
 mod replay;
 mod train;
@@ -26,6 +28,8 @@ pub(crate) enum Verb {
     Tune(tune::Tune),
     /// Make the model of a zeroth-order run from its first weights and its scalars
     Replay(replay::Replay),
+    /// Cut a smaller model of a wanted shape out of a larger one
+    Prune(prune::Prune),
     /// Pack documents into rows to train on, an MDS folder
     Pack(pack::Pack),
     /// Recall of facts at a distance, by length and depth
@@ -41,7 +45,7 @@ pub(crate) enum Verb {
 
 impl Verb {
     pub(crate) fn run(&self, common: &Common) -> Result<ExitCode> {
-        if !matches!(self, Verb::Train(_) | Verb::Tune(_)) {
+        if !matches!(self, Verb::Train(_) | Verb::Tune(_) | Verb::Prune(_)) {
             common.no_config()?;
         }
         match self {
@@ -49,6 +53,7 @@ impl Verb {
             Verb::Train(verb) => verb.run(common),
             Verb::Tune(verb) => verb.run(common),
             Verb::Replay(verb) => verb.run(common),
+            Verb::Prune(verb) => verb.run(common),
             Verb::Pack(verb) => verb.run(common),
             Verb::Recall(verb) => verb.run(common),
             Verb::Perplexity(verb) => verb.run(common),

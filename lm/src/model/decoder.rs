@@ -81,6 +81,14 @@ impl Decoder {
         })
     }
 
+    /// From tensors by name that depend on variables, which gradients flow to; each must be there, in its shape.
+    pub(crate) fn connected(config: &LlamaConfig, tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
+        Self::build(config, &mut |name, _| match tensors.get(name) {
+            Some(tensor) => Ok(tensor.clone()),
+            None => Err(Error::config(name, "expected a tensor, found none")),
+        })
+    }
+
     fn build(config: &LlamaConfig, tensor: &mut layer::Tensors<'_>) -> Result<Self> {
         let (width, vocabulary) = (config.hidden_size, config.vocab_size);
         let embedding = tensor("model.embed_tokens.weight", &[vocabulary, width])?;
