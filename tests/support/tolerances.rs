@@ -47,3 +47,9 @@ pub const TRAJECTORY: f64 = 1e-4;
 pub const AFTER_SIX_STEPS: f64 = 1e-3;
 /// Logits of SmolLM2 (f32, 30 layers, up to 30): absolute.
 pub const SMOLLM2_LOGITS: f64 = 2e-3;
+/// One layer of cross-attention, f32: absolute.
+pub const CONTEXT_LAYER: f64 = 1e-5;
+/// Logits with contexts in another order, f32: absolute.
+pub const CONTEXT_ORDER: f64 = 1e-5;
+/// Loss of distillation with its cross-entropy: relative.
+pub const DISTILLATION: f64 = 1e-6;
