@@ -7,20 +7,24 @@
 //! Modules, each using only those above it: [`shape`], [`cross`], [`encoder`], [`model`], [`start`] (values before training),
 //! [`files`], [`memory`] (contexts kept while text is generated), [`windows`], [`examples`] (what the model gets of them),
 //! [`masked`] (pre-training of the encoder), [`distil`], [`objective`] (losses), [`replug`] (the baseline
-//! that mixes passes).
+//! that mixes passes), [`retrieval`], [`evaluate`] (perplexity), [`generate`], [`training`].
 
 pub mod cross;
 pub mod distil;
 pub mod encoder;
+pub mod evaluate;
 pub mod examples;
 pub mod files;
+pub mod generate;
 pub mod masked;
 pub mod memory;
 pub mod model;
 pub mod objective;
 pub mod replug;
+pub mod retrieval;
 pub mod shape;
 pub mod start;
+pub mod training;
 pub mod windows;
 
 pub use encoder::{Context, States};

@@ -1,0 +1,3 @@
+//! Whole stages on made-up text.
+
+use super::*;
