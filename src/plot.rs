@@ -1,7 +1,8 @@
 //! Pictures as SVG, drawn with plotters, and as PNG made from it; whoever draws one writes the numbers beside it.
 //!
 //! Modules: [`png`], [`curve`] (training), [`parity`] (predicted against reference), [`bands`], [`dos`],
-//! [`heatmap`] and [`distance`] (errors of H by orbital and by length), [`in_context`] (accuracy by number of demonstrations).
+//! [`heatmap`] and [`distance`] (errors of H by orbital and by length), [`in_context`] (accuracy by number of demonstrations),
+//! [`lines`].
 
 pub mod bands;
 pub mod curve;
@@ -11,6 +12,7 @@ pub mod dos;
 pub mod heatmap;
 pub mod histogram;
 pub mod in_context;
+pub mod lines;
 pub mod parity;
 pub mod png;
 pub mod recall;

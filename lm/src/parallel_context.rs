@@ -30,3 +30,6 @@ pub mod windows;
 pub use encoder::{Context, States};
 pub use model::ContextModel;
 pub use shape::{ContextShape, EncodeMode};
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
-//! `tesseral lm pack | train | generate | recall | perplexity | eval | bench`: a file a verb.
+//! `tesseral lm pack | train | generate | recall | perplexity | context | eval | bench`: a file a verb.
 
 mod bench;
+mod context;
 mod eval;
 mod generate;
 mod pack;
@@ -26,6 +27,9 @@ pub(crate) enum Verb {
     Recall(recall::Recall),
     /// Perplexity of the same tokens with more or less context
     Perplexity(perplexity::Perplexity),
+    /// Long contexts read in parallel (CEPE): train, perplexity, generate
+    #[command(subcommand)]
+    Context(context::Context),
     /// Benchmarks: run, ls, validate
     #[command(subcommand)]
     Eval(eval::Eval),
@@ -35,7 +39,7 @@ pub(crate) enum Verb {
 
 impl Verb {
     pub(crate) fn run(&self, common: &Common) -> Result<ExitCode> {
-        if !matches!(self, Verb::Train(_)) {
+        if !matches!(self, Verb::Train(_) | Verb::Context(context::Context::Train(_))) {
             common.no_config()?;
         }
         match self {
@@ -44,6 +48,7 @@ impl Verb {
             Verb::Pack(verb) => verb.run(common),
             Verb::Recall(verb) => verb.run(common),
             Verb::Perplexity(verb) => verb.run(common),
+            Verb::Context(verb) => verb.run(common),
             Verb::Eval(verb) => verb.run(common),
             Verb::Bench(verb) => verb.run(common),
         }?;

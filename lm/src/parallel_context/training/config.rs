@@ -319,7 +319,7 @@ mod tests {
         for part in ["train.batch", "model.decoder", "encoder_shape", "data.paths", "data.contexts", "mask_probability"] {
             assert!(message.contains(part), "{message}");
         }
-        assert!(ContextConfig::parse("stage = \"more\"", "a".as_ref(), &[]).unwrap_err().to_string().contains("stage"));
+        assert!(ContextConfig::parse("stage = \"more\"", "a".as_ref(), &[]).unwrap_err().to_string().contains("unknown variant"));
         let good = "stage = \"distil\"\n[model]\ninit_from = \"m\"\n[data]\npaths = [\"t\"]\nmasking = { whole = 0.5 }\n\
             [distil]\nrest = { smooth = 1e-6 }";
         let config = ContextConfig::parse(good, "a.toml".as_ref(), &["train.batch=4".into()]).unwrap();
