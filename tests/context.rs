@@ -12,7 +12,8 @@ use std::fs;
 use std::path::Path;
 use tiny_model::{tesseral, workplace};
 
-const CONFIG: &str = "[data]\npaths = [\"text.jsonl\"]\ncontexts = 2\ncontext_tokens = 16\ndecoder_tokens = 32\n[train]\nsteps = 3\n";
+const CONFIG: &str =
+    "[data]\npaths = [\"text.jsonl\"]\ncontexts = 2\ncontext_tokens = 16\ndecoder_tokens = 32\n[train]\nsteps = 3\n";
 const SHAPE: &str =
     "model.encoder_shape={hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2}";
 
@@ -38,7 +39,11 @@ fn stages_perplexity_and_text() {
     let (out, kinds) = (folder.join("perplexity"), "previous,shuffled,dummy,retrieved,in-window,replug");
     let mut command = tesseral();
     command.args(["context", "perplexity", "--json", "--contexts", "0,2", "--kinds", kinds, "--context-tokens", "16"]);
-    command.args(["--decoder-tokens", "32", "--window", "8", "--windows", "3", "--out"]).arg(&out).arg("--model").arg(&model);
+    command
+        .args(["--decoder-tokens", "32", "--window", "8", "--windows", "3", "--out"])
+        .arg(&out)
+        .arg("--model")
+        .arg(&model);
     let found = json(command.arg(folder.join("text.jsonl")));
     let points = found["perplexity"].as_array().unwrap();
     assert_eq!(points.len(), 12);
@@ -49,7 +54,9 @@ fn stages_perplexity_and_text() {
     fs::write(folder.join("long.txt"), "Document 7 is about the number 49. ".repeat(9)).unwrap();
     let generate = |more: &[&str]| {
         let mut command = tesseral();
-        command.args(["context", "generate", "--json", "--prompt", "Document", "--max-tokens", "5", "--model"]).arg(&model);
+        command
+            .args(["context", "generate", "--json", "--prompt", "Document", "--max-tokens", "5", "--model"])
+            .arg(&model);
         json(command.arg("--context").arg(folder.join("long.txt")).args(["--context-tokens", "64"]).args(more))
     };
     let [states, others] = [generate(&[]), generate(&["--keep", "keys-values", "--block", "64"])];

@@ -16,13 +16,13 @@ use std::sync::Arc;
 use tesseral_lm::model::decoder::{Cache, Decoder};
 use tesseral_lm::model::weights::Storage;
 use tesseral_lm::model::weights::save::SaveOptions;
-use tesseral_lm::parallel_context::files::ContextWeights;
-use tesseral_lm::parallel_context::memory::{Keep, Reading};
 use tesseral_lm::objective::Batch;
 use tesseral_lm::parallel_context::distil::{Rest, Targets};
 use tesseral_lm::parallel_context::examples::{ContextBatch, Contexts, Masking, Selection};
+use tesseral_lm::parallel_context::files::ContextWeights;
 use tesseral_lm::parallel_context::files::hash;
 use tesseral_lm::parallel_context::masked::{MaskedBatch, MaskedModel};
+use tesseral_lm::parallel_context::memory::{Keep, Reading};
 use tesseral_lm::parallel_context::model::Trained;
 use tesseral_lm::parallel_context::objective::{self, Weights};
 use tesseral_lm::parallel_context::replug::mixture;
@@ -30,8 +30,8 @@ use tesseral_lm::parallel_context::start::{self, CrossStart};
 use tesseral_lm::parallel_context::windows::{self, Placing, Windows};
 use tesseral_lm::parallel_context::{Context, ContextModel, ContextShape, EncodeMode};
 use tesseral_nn::Parameters;
-use tesseral_nn::kernels::reverse::foreign_operations;
 use tesseral_nn::kernels::backward;
+use tesseral_nn::kernels::reverse::foreign_operations;
 use tesseral_nn::layers::cross_entropy::Reduction;
 use tesseral_nn::optim::gradients::assert_every_variable_has_gradient;
 use tesseral_nn::optim::{AdamConfig, AdamW, Clip, Gradients};
@@ -165,9 +165,11 @@ fn golden_states_of_the_encoder() {
     assert_eq!(found.lengths, vec![rows; 2]);
     // Masked: the rows that are not hidden.
     let found = model.encode(&case.contexts(true), &ids, &lengths).unwrap().unwrap();
-    let seen: Vec<u32> = (0..).zip(integers(&case.io["encoder_attention_mask"])).filter(|(_, m)| *m == 1).map(|(k, _)| k).collect();
+    let seen: Vec<u32> =
+        (0..).zip(integers(&case.io["encoder_attention_mask"])).filter(|(_, m)| *m == 1).map(|(k, _)| k).collect();
     let index = Tensor::new(seen, &Device::Cpu).unwrap();
-    let expected = case.io["encoder_hidden_ctx_masked"].reshape((2 * rows, width)).unwrap().index_select(&index, 0).unwrap();
+    let expected =
+        case.io["encoder_hidden_ctx_masked"].reshape((2 * rows, width)).unwrap().index_select(&index, 0).unwrap();
     assert!(difference(&found.hidden, &expected) < tolerances::LOGITS);
 }
 
@@ -213,8 +215,12 @@ fn golden_one_layer() {
 #[test]
 fn golden_starts_of_cross_attention() {
     let Some(case) = case() else { return };
-    let (decoder, encoder): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        case.weights.clone().into_iter().filter(|(n, _)| !n.contains("cross_attn")).partition(|(n, _)| !n.starts_with("encoder."));
+    let (decoder, encoder): (BTreeMap<_, _>, BTreeMap<_, _>) = case
+        .weights
+        .clone()
+        .into_iter()
+        .filter(|(n, _)| !n.contains("cross_attn"))
+        .partition(|(n, _)| !n.starts_with("encoder."));
     let begun = |start| {
         let tensors = start::tensors(&case.shape, &decoder, &encoder, start, Streams::new(1)).unwrap();
         ContextModel::from_tensors(&case.shape, &tensors).unwrap()
@@ -309,7 +315,8 @@ fn golden_losses_and_gradients() {
         let (parameters, model, masked) = trainable(&case, dtype);
         let unmasked = ContextBatch { contexts: case.contexts(false), ..masked.clone() };
         let none = ContextBatch { contexts: vec![Vec::new(); 2], ..masked.clone() };
-        for (batch, name) in [(&unmasked, "lm_loss_ctx"), (&masked, "lm_loss_ctx_masked"), (&none, "lm_loss_nocontext")] {
+        for (batch, name) in [(&unmasked, "lm_loss_ctx"), (&masked, "lm_loss_ctx_masked"), (&none, "lm_loss_nocontext")]
+        {
             let found = scalar(&objective::loss(&model, batch, Reduction::Mean).unwrap());
             let expected = case.scalars[name].as_f64().unwrap();
             assert!((found / expected - 1.0).abs() < tolerances::LOSS, "{name}: {found}");
@@ -320,7 +327,8 @@ fn golden_losses_and_gradients() {
         assert_eq!(foreign_operations(&loss), 0);
         let gradients = Gradients::collect(&parameters, &backward(&loss).unwrap());
         assert_every_variable_has_gradient(&parameters, &gradients).unwrap();
-        let mut names: Vec<&str> = case.scalars["trainable_params"].as_array().unwrap().iter().map(|n| n.as_str().unwrap()).collect();
+        let mut names: Vec<&str> =
+            case.scalars["trainable_params"].as_array().unwrap().iter().map(|n| n.as_str().unwrap()).collect();
         names.sort_unstable();
         assert_eq!(gradients.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(), names);
         let norm = gradients.norm().unwrap() / case.scalars["grad_global_norm"].as_f64().unwrap();
@@ -406,14 +414,16 @@ fn golden_six_steps_of_adamw() {
 #[test]
 fn golden_masked_pretraining() {
     let (Some(case), Some(weights)) = (case(), tensors(FAMILY, "mlm_tiny")) else { return };
-    let mut names: Vec<&str> = case.scalars["mlm_params"].as_array().unwrap().iter().map(|n| n.as_str().unwrap()).collect();
+    let mut names: Vec<&str> =
+        case.scalars["mlm_params"].as_array().unwrap().iter().map(|n| n.as_str().unwrap()).collect();
     names.sort_unstable();
     assert_eq!(weights.keys().collect::<Vec<_>>(), names);
     let model = MaskedModel::from_tensors(&case.shape.encoder, &weights).unwrap();
     let (_, tokens) = case.io["mlm_input_ids"].dims2().unwrap();
     // Ends that are masked are left out.
     let mask: Vec<bool> = integers(&case.io["mlm_attention_mask"]).iter().map(|m| *m == 1).collect();
-    let seen = |values: Vec<i64>| values.into_iter().zip(&mask).filter(|(_, m)| **m).map(|(v, _)| v).collect::<Vec<i64>>();
+    let seen =
+        |values: Vec<i64>| values.into_iter().zip(&mask).filter(|(_, m)| **m).map(|(v, _)| v).collect::<Vec<i64>>();
     let lengths: Vec<usize> = mask.chunks(tokens).map(|m| m.iter().filter(|m| **m).count()).collect();
     assert!(mask.chunks(tokens).zip(&lengths).all(|(m, n)| m[..*n].iter().all(|m| *m)));
     let batch = MaskedBatch {
@@ -423,7 +433,8 @@ fn golden_masked_pretraining() {
     };
     let found = values(&model.logits(&batch).unwrap());
     let (expected, width) = (values(&case.io["mlm_logits"]), case.shape.encoder.vocab_size);
-    let expected: Vec<f64> = expected.chunks(width).zip(&mask).filter(|(_, m)| **m).flat_map(|(row, _)| row.to_vec()).collect();
+    let expected: Vec<f64> =
+        expected.chunks(width).zip(&mask).filter(|(_, m)| **m).flat_map(|(row, _)| row.to_vec()).collect();
     let far = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     assert!(far < tolerances::LOGITS && found.len() == expected.len(), "{far:e}");
     let loss = scalar(&model.loss(&batch).unwrap());
@@ -444,7 +455,8 @@ fn golden_replug() {
             let rows: Vec<&[f32]> = (0..count).map(|c| logits[text * count + c][token].as_slice()).collect();
             let scores: Vec<f64> = scores[text].iter().map(|s| f64::from(*s)).collect();
             let found = mixture(&rows, &scores, 1.0).unwrap();
-            let far = found.iter().zip(&expected[text][token]).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
+            let far =
+                found.iter().zip(&expected[text][token]).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
             assert!(far < tolerances::CONTEXT_LAYER, "{text} {token}: {far:e}");
         }
     }
@@ -463,13 +475,19 @@ fn golden_windows_of_documents() {
     let [previous, decoder] = ["encoder_tokens", "decoder_tokens"].map(|key| data[key].as_u64().unwrap() as usize);
     for (key, placing) in [("filter_length_windows", Placing::Filtered), ("concat_windows", Placing::Concatenated)] {
         let found = Windows::new(&documents, previous, decoder, placing).unwrap();
-        let found: Vec<Vec<u32>> = (0..found.len()).map(|k| { let (a, b) = found.get(k); [a, b].concat() }).collect();
+        let found: Vec<Vec<u32>> = (0..found.len())
+            .map(|k| {
+                let (a, b) = found.get(k);
+                [a, b].concat()
+            })
+            .collect();
         let expected: Vec<Vec<u32>> = serde_json::from_value(data[key].clone()).unwrap();
         assert_eq!(found, expected, "{key}");
     }
     for (key, value) in data.as_object().unwrap() {
         let Some(chunk) = key.strip_prefix("retrieval_windows_chunk") else { continue };
-        let found: Vec<Vec<u32>> = windows::passages(&documents, chunk.parse().unwrap()).into_iter().map(|p| p.1).collect();
+        let found: Vec<Vec<u32>> =
+            windows::passages(&documents, chunk.parse().unwrap()).into_iter().map(|p| p.1).collect();
         assert_eq!(json!(found), *value);
     }
 }

@@ -24,7 +24,8 @@ pub struct Chart {
 /// # Errors
 /// A folder that cannot be written.
 pub fn draw(path: &Path, chart: &Chart) -> Result<()> {
-    let usable = |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite() && (!chart.logarithmic || (p.0 > 0.0 && p.1 > 0.0));
+    let usable =
+        |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite() && (!chart.logarithmic || (p.0 > 0.0 && p.1 > 0.0));
     // Logarithmic axes are linear ones of the logarithms, with powers and thirds of them written out.
     let place = |x: f64| if chart.logarithmic { x.log10() } else { x };
     let lines: Vec<(&String, Vec<(f64, f64)>)> = chart

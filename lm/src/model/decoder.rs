@@ -167,12 +167,7 @@ impl Decoder {
     }
 
     /// As [`Self::continue_from`] with something between the parts of each layer.
-    pub(crate) fn continue_with(
-        &self,
-        cache: &mut Cache,
-        ids: &[u32],
-        between: &mut Between<'_>,
-    ) -> Result<Tensor> {
+    pub(crate) fn continue_with(&self, cache: &mut Cache, ids: &[u32], between: &mut Between<'_>) -> Result<Tensor> {
         let layout = Layout::following(cache.len(), ids.len(), &self.config)?;
         let mut x = self.embed(&Arc::from(ids))?;
         if x.dtype() != DType::F32 {

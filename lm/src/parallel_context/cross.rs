@@ -6,7 +6,7 @@
 use super::shape::ContextShape;
 use crate::Result;
 use crate::model::decoder::{Tensors, heads};
-use candle_core::{Tensor, D};
+use candle_core::{D, Tensor};
 use std::sync::Arc;
 use tesseral_nn::attention::varlen::{Heads, Segments, attention};
 use tesseral_nn::layers::{activation::add, linear, rms_norm};
@@ -29,7 +29,8 @@ impl CrossAttention {
         let (decoder, states) = (&shape.decoder, shape.encoder.hidden_size);
         let heads = heads(decoder);
         let (width, queries, keys) = (decoder.hidden_size, heads.queries * heads.width, heads.keys * heads.width);
-        let mut get = |name: &str, shape: &[usize]| tensor(&format!("model.layers.{number}.cross_attn.{name}.weight"), shape);
+        let mut get =
+            |name: &str, shape: &[usize]| tensor(&format!("model.layers.{number}.cross_attn.{name}.weight"), shape);
         Ok(CrossAttention {
             norm: get("layernorm", &[width])?,
             query: get("q_proj", &[queries, width])?,
@@ -80,7 +81,8 @@ impl CrossAttention {
         let q = linear(&rms_norm(x, &self.norm, self.epsilon)?, &self.query)?;
         let group = queries / keys;
         let q = q.reshape((tokens, keys, group, width))?.transpose(0, 1)?.reshape((keys, tokens * group, width))?;
-        let back = |y: Tensor, n: usize| y.reshape((keys, tokens, group, n))?.transpose(0, 1)?.reshape((tokens, queries * n));
+        let back =
+            |y: Tensor, n: usize| y.reshape((keys, tokens, group, n))?.transpose(0, 1)?.reshape((tokens, queries * n));
         let q = back(q.matmul(&by_head(&self.key)?)?, states_width)?;
         let heads = Heads { queries, keys: 1, width: states_width, scale };
         let seen = attention(&q, states, states, segments, heads)?;

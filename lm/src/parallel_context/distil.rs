@@ -85,7 +85,10 @@ pub fn divergence(logits: &Tensor, targets: &Arc<Targets>, rest: Rest) -> Result
     let beyond = targets.ids.iter().find(|id| **id as usize >= vocabulary);
     if targets.tokens() != tokens || beyond.is_some() {
         let found = format!("{} distributions, id {beyond:?}", targets.tokens());
-        return Err(Error::config("distil", format!("expected {tokens} distributions over {vocabulary} tokens, found {found}")));
+        return Err(Error::config(
+            "distil",
+            format!("expected {tokens} distributions over {vocabulary} tokens, found {found}"),
+        ));
     }
     Ok(apply(Divergence { targets: targets.clone(), rest }, &[logits])?)
 }
@@ -145,7 +148,13 @@ impl Operation for Divergence {
         Ok((vec![T::of(rows.iter().sum::<f64>() / rows.len().max(1) as f64)], vec![]))
     }
 
-    fn backward<T: Real>(&self, inputs: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> candle_core::Result<Vec<Vec<T>>> {
+    fn backward<T: Real>(
+        &self,
+        inputs: &[Array<T>],
+        _: &[T],
+        dy: &[T],
+        _: &[bool],
+    ) -> candle_core::Result<Vec<Vec<T>>> {
         let width = inputs[0].dims[1].max(1);
         let scale = dy[0] / T::of(inputs[0].rows().max(1) as f64);
         let mut dz = vec![T::zero(); inputs[0].data.len()];
@@ -189,7 +198,8 @@ mod tests {
         // All of the vocabulary kept: nothing is left, and the divergence is the whole one.
         let whole = Arc::new(Targets::of_logits(&z.affine(-0.7, 0.3).unwrap(), 7).unwrap());
         assert!(whole.probabilities.iter().skip(7).step_by(8).all(|rest| *rest == 0.0));
-        let [drop, none] = [Rest::Drop, Rest::None].map(|r| divergence(&z, &whole, r).unwrap().to_scalar::<f64>().unwrap());
+        let [drop, none] =
+            [Rest::Drop, Rest::None].map(|r| divergence(&z, &whole, r).unwrap().to_scalar::<f64>().unwrap());
         assert!((drop - none).abs() < 1e-12 && drop > 0.1);
     }
 

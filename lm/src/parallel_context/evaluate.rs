@@ -84,7 +84,12 @@ impl Measure {
     ///
     /// # Errors
     /// [`Error::Config`] for no window, no counted token, or `retrieved` without a retriever; those of the model.
-    pub fn run(&self, model: &ContextModel, windows: &Windows, retriever: Option<&Retriever<'_>>) -> Result<Vec<Point>> {
+    pub fn run(
+        &self,
+        model: &ContextModel,
+        windows: &Windows,
+        retriever: Option<&Retriever<'_>>,
+    ) -> Result<Vec<Point>> {
         if windows.is_empty() || self.windows == 0 {
             return Err(Error::config("windows", "expected at least one, found none"));
         }
@@ -138,7 +143,8 @@ impl Measure {
             example.contexts = pieces(&other[other.len().saturating_sub(count * length)..], length);
         }
         if source == Source::Retrieved {
-            let retriever = retriever.ok_or_else(|| Error::config("passages", "expected documents to look up in, found none"))?;
+            let retriever =
+                retriever.ok_or_else(|| Error::config("passages", "expected documents to look up in, found none"))?;
             example.contexts = retriever.find(previous, count, Some(windows.document(number)))?;
         }
         if source == Source::Replug && count > 0 {

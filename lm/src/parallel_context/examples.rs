@@ -147,8 +147,7 @@ mod tests {
 
     #[test]
     fn short_texts_give_fewer_and_shorter_contexts() {
-        let selection =
-            Selection { contexts: Contexts::Previous, count: 3, length: 4, decoder: 2, counted: None };
+        let selection = Selection { contexts: Contexts::Previous, count: 3, length: 4, decoder: 2, counted: None };
         let found = selection.example(&[1, 2, 3, 4, 5, 6], &[7, 8, 9]);
         assert_eq!(found.contexts, [vec![1, 2], vec![3, 4, 5, 6]]);
         assert_eq!(found.ids, [7, 8]);

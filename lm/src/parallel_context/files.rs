@@ -84,7 +84,8 @@ pub fn hash(tensors: &BTreeMap<String, Tensor>) -> Result<String> {
 /// Names and shapes of the tensors of an encoder.
 pub fn encoder_names(config: &LlamaConfig, prefix: &str) -> Vec<(String, Vec<usize>)> {
     let tied = LlamaConfig { tie_word_embeddings: true, ..config.clone() };
-    let renamed = |(name, dims): (String, Vec<usize>)| (format!("{prefix}.{}", name.trim_start_matches("model.")), dims);
+    let renamed =
+        |(name, dims): (String, Vec<usize>)| (format!("{prefix}.{}", name.trim_start_matches("model.")), dims);
     tied.tensors().into_iter().map(renamed).collect()
 }
 

@@ -88,7 +88,10 @@ impl ContextModel {
             let Some(states) = self.encoder().states(&[block.to_vec()], &[query], self.shape().mode)? else { continue };
             let states = states.hidden.detach();
             if states.dtype() != DType::F32 {
-                return Err(Error::config("dtype", format!("expected f32 or bf16 to generate, found {:?}", states.dtype())));
+                return Err(Error::config(
+                    "dtype",
+                    format!("expected f32 or bf16 to generate, found {:?}", states.dtype()),
+                ));
             }
             rows += states.dim(0)?;
             let mut push = |place: usize, x: &Tensor| -> Result<()> {
@@ -136,7 +139,9 @@ impl ContextModel {
         self.decoder().continue_with(cache, ids, &mut |layer, x| {
             let Some(cross) = &self.cross()[layer] else { return Ok(x) };
             match &memory.kept {
-                Kept::States(states) if cross.is_few(ids.len(), states.dim(1)?) => cross.forward_few(&x, states, &segments),
+                Kept::States(states) if cross.is_few(ids.len(), states.dim(1)?) => {
+                    cross.forward_few(&x, states, &segments)
+                }
                 Kept::States(states) => cross.forward(&x, states, &segments),
                 Kept::KeysValues(layers) => match &layers[layer] {
                     Some(keys_values) => Ok(add(&x, &cross.read(&x, keys_values, &segments)?)?),

@@ -76,9 +76,8 @@ pub fn distilled(
     let hidden = hidden(model, batch)?;
     let language = of_hidden(model, &hidden, batch, Reduction::Mean)?;
     let teacher = divergence(&model.decoder().logits(&hidden)?, targets, rest)?;
-    let times = |x: &Tensor, factor: f64| -> Result<Tensor> {
-        Ok(times_constant(x, &(x.ones_like()?.detach() * factor)?)?)
-    };
+    let times =
+        |x: &Tensor, factor: f64| -> Result<Tensor> { Ok(times_constant(x, &(x.ones_like()?.detach() * factor)?)?) };
     Ok(add(&times(&language, weights.language)?, &times(&teacher, weights.teacher)?)?)
 }
 

@@ -11,7 +11,10 @@ pub fn mixture(logits: &[&[f32]], scores: &[f64], temperature: f64) -> Result<Ve
     let wrong = logits.is_empty() || logits.len() != scores.len() || !(temperature.is_finite() && temperature > 0.0);
     if wrong {
         let found = format!("{} passes, {} scores, temperature {temperature}", logits.len(), scores.len());
-        return Err(Error::config("replug", format!("expected a score for each pass and a temperature above 0, found {found}")));
+        return Err(Error::config(
+            "replug",
+            format!("expected a score for each pass and a temperature above 0, found {found}"),
+        ));
     }
     let weights = log_softmax(scores.iter().map(|s| s / temperature));
     let rows: Vec<Vec<f64>> = logits.iter().map(|row| log_softmax(row.iter().map(|z| f64::from(*z)))).collect();
@@ -37,7 +40,10 @@ mod tests {
     #[test]
     fn one_context_is_its_own_softmax_and_mistakes_are_named() {
         let alone = mixture(&[&[1.0, 2.0]], &[5.0], 1.0).unwrap();
-        assert!((alone[1] - alone[0] - 1.0).abs() < 1e-12 && (alone.iter().map(|l| l.exp()).sum::<f64>() - 1.0).abs() < 1e-12);
+        assert!(
+            (alone[1] - alone[0] - 1.0).abs() < 1e-12
+                && (alone.iter().map(|l| l.exp()).sum::<f64>() - 1.0).abs() < 1e-12
+        );
         assert!(mixture(&[], &[], 1.0).is_err() && mixture(&[&[1.0]], &[1.0], 0.0).is_err());
     }
 }

@@ -118,9 +118,11 @@ impl ContextShape {
             take(key); // said again by other keys
         }
         let decoder = LlamaConfig::parse(&all.to_string(), path)?;
-        let mode = mode.as_str().unwrap_or_default().parse().map_err(|_| {
-            problem("encode_mode", "context_only, with_query-N or with_query_no_hid-N", &mode)
-        })?;
+        let mode = mode
+            .as_str()
+            .unwrap_or_default()
+            .parse()
+            .map_err(|_| problem("encode_mode", "context_only, with_query-N or with_query_no_hid-N", &mode))?;
         let cross_layers = match &cross {
             None => decoder.num_hidden_layers,
             Some(value) => value
@@ -140,7 +142,8 @@ impl ContextShape {
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.decoder.problems();
         problems.extend(self.encoder.problems().into_iter().map(|problem| format!("encoder_config.{problem}")));
-        let (layers, vocabularies) = (self.decoder.num_hidden_layers, [&self.encoder, &self.decoder].map(|c| c.vocab_size));
+        let (layers, vocabularies) =
+            (self.decoder.num_hidden_layers, [&self.encoder, &self.decoder].map(|c| c.vocab_size));
         if self.cross_layers > layers {
             let found = self.cross_layers;
             problems.push(format!("num_cross_attn_layers: expected at most {layers}, found {found}"));
@@ -201,7 +204,11 @@ pub(crate) mod tests {
         }
         assert_eq!(again, shape);
         for (from, to, message) in [
-            ("\"num_cross_attn_layers\": 2", "\"num_cross_attn_layers\": 4", "num_cross_attn_layers: expected at most 3"),
+            (
+                "\"num_cross_attn_layers\": 2",
+                "\"num_cross_attn_layers\": 4",
+                "num_cross_attn_layers: expected at most 3",
+            ),
             ("\"vocab_size\": 24", "\"vocab_size\": 22", "encoder_config.vocab_size: expected at least 23, found 22"),
             ("encoder_config", "encoder", "encoder_config: expected the keys of the encoder"),
             ("\"num_cross", "\"encode_mode\": \"with\", \"num_cross", "encode_mode: expected context_only"),

@@ -69,7 +69,8 @@ pub fn tensors(
             }
         }
         let narrow = |x: &Tensor| x.narrow(1, 0, states)?.contiguous();
-        let named = [("q_proj", q), ("k_proj", narrow(&k)?), ("v_proj", narrow(&v)?), ("o_proj", o), ("layernorm", norm)];
+        let named =
+            [("q_proj", q), ("k_proj", narrow(&k)?), ("v_proj", narrow(&v)?), ("o_proj", o), ("layernorm", norm)];
         for (name, tensor) in named {
             let name = format!("model.layers.{layer}.cross_attn.{name}.weight");
             all.insert(name, if tensor.dtype() == DType::BF16 { tensor.to_dtype(DType::F32)? } else { tensor });

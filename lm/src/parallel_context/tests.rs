@@ -163,9 +163,8 @@ fn measurements_without_contexts_are_the_wrapped_model() {
     };
     let sources = [Source::Previous, Source::Shuffled, Source::Dummy, Source::InWindow, Source::Replug];
     let found = measure(&sources, &[0, 3], 5).run(&model, &windows, None).unwrap();
-    let plain: Vec<f64> = (0..5)
-        .map(|k| alone(model.decoder(), windows.get(k * windows.len() / 5).1, 5).unwrap())
-        .collect();
+    let plain: Vec<f64> =
+        (0..5).map(|k| alone(model.decoder(), windows.get(k * windows.len() / 5).1, 5).unwrap()).collect();
     let plain = plain.iter().sum::<f64>() / 5.0;
     for point in &found {
         assert_eq!(point.windows, 5);

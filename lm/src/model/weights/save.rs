@@ -92,12 +92,7 @@ fn split(tensors: &BTreeMap<String, Tensor>, options: SaveOptions) -> Result<Vec
     Ok(files)
 }
 
-fn fill(
-    folder: &Path,
-    config: &serde_json::Value,
-    source: &Path,
-    files: &[BTreeMap<String, Tensor>],
-) -> Result<()> {
+fn fill(folder: &Path, config: &serde_json::Value, source: &Path, files: &[BTreeMap<String, Tensor>]) -> Result<()> {
     write_json(&folder.join("config.json"), config)?;
     let metadata = || Some(HashMap::from([("format".to_string(), "pt".to_string())]));
     let mut map = serde_json::Map::new();

@@ -284,7 +284,8 @@ impl ContextConfig {
         ] {
             require(value >= least, format!("data.{key}: expected at least {least}, found {value}"));
         }
-        let masking = data.masking.iter().flat_map(|m| [("masking.probability", m.probability), ("masking.whole", m.whole)]);
+        let masking =
+            data.masking.iter().flat_map(|m| [("masking.probability", m.probability), ("masking.whole", m.whole)]);
         for (key, share) in masking.chain([("mask_probability", data.mask_probability)]) {
             let holds = (0.0..=1.0).contains(&share);
             require(holds, format!("data.{key}: expected a number from 0 to 1, found {share}"));
@@ -316,13 +317,19 @@ mod tests {
     fn all_mistakes_at_once_and_back_from_its_own_text() {
         let text = "stage = \"masked\"\n[data]\ncontexts = 0\nmask_probability = 2.0\n[train]\nbatch = 0\nsteps = 1";
         let message = ContextConfig::parse(text, "a.toml".as_ref(), &[]).unwrap_err().to_string();
-        for part in ["train.batch", "model.decoder", "encoder_shape", "data.paths", "data.contexts", "mask_probability"] {
+        for part in ["train.batch", "model.decoder", "encoder_shape", "data.paths", "data.contexts", "mask_probability"]
+        {
             assert!(message.contains(part), "{message}");
         }
-        assert!(ContextConfig::parse("stage = \"more\"", "a".as_ref(), &[]).unwrap_err().to_string().contains("unknown variant"));
+        assert!(
+            ContextConfig::parse("stage = \"more\"", "a".as_ref(), &[])
+                .unwrap_err()
+                .to_string()
+                .contains("unknown variant")
+        );
         let good = "stage = \"distil\"\n[model]\ninit_from = \"m\"\n[data]\npaths = [\"t\"]\nmasking = { whole = 0.5 }\n\
             [distil]\nrest = { smooth = 1e-6 }";
-        let config = ContextConfig::parse(good, "a.toml".as_ref(), &["train.batch=4".into()]).unwrap();
+        let config = ContextConfig::parse(good, "a.toml".as_ref(), &["train={batch=4, steps=5}".into()]).unwrap();
         assert_eq!((config.train.batch, config.distil.rest), (4, Rest::Smooth(1e-6)));
         assert_eq!(ContextConfig::parse(&config.to_toml().unwrap(), "b".as_ref(), &[]).unwrap(), config);
         let both = ContextConfig::parse(good, "a.toml".as_ref(), &["model.decoder=d".into()]).unwrap_err();

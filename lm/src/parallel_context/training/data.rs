@@ -67,7 +67,11 @@ impl<'a> Samples<'a> {
         let wanted = samples.unwrap_or(all).min(all);
         if wanted == 0 {
             let needed = previous + decoder;
-            let what = format!("expected documents of {needed} tokens and {} windows of them, found {}", config.texts, windows.len());
+            let what = format!(
+                "expected documents of {needed} tokens and {} windows of them, found {}",
+                config.texts,
+                windows.len()
+            );
             return Err(Error::config("data", what));
         }
         let numbers = (0..wanted).map(|k| k * all / wanted).collect();
@@ -99,7 +103,8 @@ impl<'a> Samples<'a> {
             let (previous, tokens) = self.windows.get(window);
             let mut example = self.selection.example(previous, tokens);
             if let Some(retriever) = self.retriever {
-                example.contexts = retriever.find(previous, self.selection.count, Some(self.windows.document(window)))?;
+                example.contexts =
+                    retriever.find(previous, self.selection.count, Some(self.windows.document(window)))?;
             }
             Ok(example)
         };

@@ -52,9 +52,10 @@ impl Report {
     /// A table for people.
     pub fn table(&self) -> String {
         let number = |x: Option<f64>| x.map_or("-".into(), |x| format!("{x:.4}"));
-        let decoder = self.decoder_sha256.as_deref().map_or(String::new(), |hash| {
-            format!("decoder unchanged, sha256 {}\n", &hash[..16])
-        });
+        let decoder = self
+            .decoder_sha256
+            .as_deref()
+            .map_or(String::new(), |hash| format!("decoder unchanged, sha256 {}\n", &hash[..16]));
         format!(
             "{} trained parameters, {} steps over {} samples in {:.0} s\nlast loss {}, best validation {}\n{decoder}model: {}\n",
             self.trained,
@@ -138,7 +139,8 @@ impl Session<'_> {
         match (&newest, &model.init_from) {
             (Some(folder), _) => trainer.resume(folder)?,
             (None, Some(stage)) if model.keep_optimizer => {
-                let missing = || Error::format(stage, "model.init_from: expected a run folder with checkpoints, found none");
+                let missing =
+                    || Error::format(stage, "model.init_from: expected a run folder with checkpoints, found none");
                 trainer.start_from(&checkpoint::latest(stage)?.ok_or_else(missing)?, true)?;
             }
             _ => {}
@@ -173,7 +175,10 @@ impl Session<'_> {
         tokenizer.check(&decoder)?;
         let encoder = self.encoder_shape(decoder.vocab_size)?;
         if encoder.vocab_size <= decoder.vocab_size {
-            let what = format!("expected more than {} (the last is the mask), found {}", decoder.vocab_size, encoder.vocab_size);
+            let what = format!(
+                "expected more than {} (the last is the mask), found {}",
+                decoder.vocab_size, encoder.vocab_size
+            );
             return Err(Error::config("model.encoder_shape.vocab_size", what));
         }
         let (training, validation) = self.documents(&tokenizer)?;
@@ -220,7 +225,10 @@ impl Session<'_> {
     }
 
     /// Shape and tensors of the encoder, those of the masked stage or new ones.
-    fn encoder(&self, vocabulary: usize) -> Result<(LlamaConfig, std::collections::BTreeMap<String, candle_core::Tensor>)> {
+    fn encoder(
+        &self,
+        vocabulary: usize,
+    ) -> Result<(LlamaConfig, std::collections::BTreeMap<String, candle_core::Tensor>)> {
         let (config, all) = match &self.config.model.encoder {
             Some(folder) => {
                 let folder = model_of(folder);
@@ -291,7 +299,10 @@ impl Session<'_> {
         weights.tensors.extend(parameters.snapshot()?);
         let after = hash(&weights.tensors)?;
         if after != before {
-            return Err(Error::config("decoder", format!("expected sha256 {before} as before training, found {after}")));
+            return Err(Error::config(
+                "decoder",
+                format!("expected sha256 {before} as before training, found {after}"),
+            ));
         }
         weights.save(&self.run.join("model"), SaveOptions::default())?;
         Ok(report)

@@ -39,7 +39,8 @@ pub(super) struct ContextTask<'a> {
 impl ContextTask<'_> {
     /// What the teacher says at the tokens of each text, reading its contexts before it in one window.
     fn targets(&self, teacher: &Decoder, batch: &ContextBatch) -> crate::Result<Arc<Targets>> {
-        let (mut all, mut start) = (Targets { ids: Vec::new(), probabilities: Vec::new(), top: self.config.distil.top }, 0);
+        let (mut all, mut start) =
+            (Targets { ids: Vec::new(), probabilities: Vec::new(), top: self.config.distil.top }, 0);
         for (length, contexts) in batch.text.lengths.iter().zip(&batch.contexts) {
             let text = &batch.text.ids[start..start + length];
             let ids: Arc<[u32]> = contexts.iter().flatten().chain(text).copied().collect();

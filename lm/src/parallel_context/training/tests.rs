@@ -17,7 +17,8 @@ use tesseral_nn::train::{Silent, on_large_stack};
 /// A folder with a decoder of random weights, its tokenizer, and documents that say a word again and again.
 fn workplace() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let text = |k: usize| format!("The word of document {k} is {}. ", ["red", "blue", "green", "white"][k % 4]).repeat(6);
+    let text =
+        |k: usize| format!("The word of document {k} is {}. ", ["red", "blue", "green", "white"][k % 4]).repeat(6);
     let texts: Vec<String> = (0..12).map(text).collect();
     let lines: String = texts.iter().map(|t| serde_json::json!({"text": t}).to_string() + "\n").collect();
     std::fs::write(folder.path().join("text.jsonl"), lines).unwrap();
@@ -58,7 +59,8 @@ fn run(folder: &Path, name: &str, resume: bool, set: &[&str]) -> crate::Result<R
     on_large_stack(|| train(&config, &folder.join(name), resume, &mut Silent, &AtomicBool::new(false))).unwrap()
 }
 
-const SHAPE: &str = "model.encoder_shape={hidden_size=12, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2}";
+const SHAPE: &str =
+    "model.encoder_shape={hidden_size=12, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2}";
 
 #[test]
 fn stages_follow_each_other_and_leave_the_decoder_alone() {

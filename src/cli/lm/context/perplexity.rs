@@ -117,7 +117,14 @@ impl Perplexity {
         }
         common.print(&value, || {
             let row = |p: &Point| {
-                format!("{:>4} {:<9} perplexity {:.3}, loss {:.4} ({:.4})\n", p.contexts, p.source.name(), p.perplexity, p.loss, p.error)
+                format!(
+                    "{:>4} {:<9} perplexity {:.3}, loss {:.4} ({:.4})\n",
+                    p.contexts,
+                    p.source.name(),
+                    p.perplexity,
+                    p.loss,
+                    p.error
+                )
             };
             found.iter().map(row).collect()
         })
