@@ -217,10 +217,9 @@ fn quality(out: &Path, text: &Path) -> Any<Value> {
         let part = json!({"seeds": seed, "arms": arms});
         write_atomic(&out.join("cepe-quality.json"), format!("{part:#}\n").as_bytes())?;
     }
-    Ok(
-        json!({"decoder_sha256": hash(&Weights::open(&decoder, Storage::F32)?.tensors)?, "seeds": SEEDS, "context_tokens": CONTEXT, "decoder_tokens": DECODER,
-        "counted": COUNTED, "threads": parallel::threads(), "seconds": clock.elapsed().as_secs_f64(), "arms": arms}),
-    )
+    let sha256 = hash(&Weights::open(&decoder, Storage::F32)?.tensors)?;
+    Ok(json!({"decoder_sha256": sha256, "seeds": SEEDS, "context_tokens": CONTEXT, "decoder_tokens": DECODER,
+        "counted": COUNTED, "threads": parallel::threads(), "seconds": clock.elapsed().as_secs_f64(), "arms": arms}))
 }
 
 const KINDS: [&str; 3] = ["window", "states", "keys-values"];

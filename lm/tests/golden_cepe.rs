@@ -20,7 +20,7 @@ use tesseral_lm::objective::Batch;
 use tesseral_lm::parallel_context::distil::{Rest, Targets};
 use tesseral_lm::parallel_context::examples::{ContextBatch, Contexts, Masking, Selection};
 use tesseral_lm::parallel_context::files::ContextWeights;
-use tesseral_lm::parallel_context::files::hash;
+use tesseral_lm::parallel_context::files::{encoder_names, hash};
 use tesseral_lm::parallel_context::masked::{MaskedBatch, MaskedModel};
 use tesseral_lm::parallel_context::memory::{Keep, Reading};
 use tesseral_lm::parallel_context::model::Trained;
@@ -248,11 +248,7 @@ fn golden_greedy_generation_with_both_memories() {
             let prompt: Vec<u32> = prompts[text].iter().map(|id| *id as u32).collect();
             let memory = model.read(contexts, &prompt, Reading { keep, block }).unwrap();
             let rows: usize = contexts.iter().map(Vec::len).sum();
-            let floats = match keep {
-                Keep::States => case.shape.encoder.hidden_size,
-                Keep::KeysValues => 2 * case.shape.cross_layers * 2 * 8,
-            };
-            assert_eq!((memory.rows(), memory.bytes()), (rows, 4 * rows * floats));
+            assert_eq!((memory.rows(), memory.bytes()), (rows, 4 * rows * keep.numbers(&case.shape)));
             let mut cache = Cache::new(&case.shape.decoder, 16);
             let mut next = prompt.clone();
             for step in 0..steps {
@@ -533,4 +529,43 @@ fn golden_masking_of_contexts() {
         assert!((found - number(key)).abs() < 3.5 * error, "{key}: {found}");
     }
     assert!((mean - number("mean_masked_tail_tokens_ctx4")).abs() < 0.06, "{mean}");
+}
+
+#[test]
+fn golden_padded_texts_are_packed_ones() {
+    let Some(case) = case() else { return };
+    let model = case.model();
+    let (batch, tokens) = case.io["dec_attention_mask"].dims2().unwrap();
+    let seen: Vec<bool> = integers(&case.io["dec_attention_mask"]).iter().map(|m| *m == 1).collect();
+    let (ids, _) = case.text();
+    let ids: Arc<[u32]> = ids.iter().zip(&seen).filter(|(_, seen)| **seen).map(|(id, _)| *id).collect();
+    let lengths: Vec<usize> = seen.chunks(tokens).map(|m| m.iter().filter(|m| **m).count()).collect();
+    let states = model.encode(&case.contexts(false), &ids, &lengths).unwrap();
+    let found = model.decoder().logits(&model.hidden(&ids, &lengths, states.as_ref()).unwrap()).unwrap();
+    let rows: Vec<u32> = (0..).zip(&seen).filter(|(_, seen)| **seen).map(|(k, _)| k).collect();
+    let width = found.dim(1).unwrap();
+    let expected = case.io["logits_ctx_leftpad"].reshape((batch * tokens, width)).unwrap();
+    let far = difference(&found, &expected.index_select(&Tensor::new(rows, &Device::Cpu).unwrap(), 0).unwrap());
+    assert!(far < tolerances::LOGITS, "{far:e}");
+}
+
+#[test]
+fn golden_bytes_of_a_token_of_context() {
+    let Some(case) = case() else { return };
+    let expected = &case.scalars["memory_model"];
+    // Llama 2 7B and the encoder of the paper, two bytes a number.
+    let text = r#"{"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32,
+        "vocab_size": 32000, "encoder_config": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+        "num_attention_heads": 16, "vocab_size": 32000}}"#;
+    let shape = ContextShape::parse(text, Path::new("config.json")).unwrap();
+    for (keep, key) in [
+        (Keep::States, "cepe_cached_encoder_state_bytes_per_ctx_token"),
+        (Keep::KeysValues, "llama2_7b_kv_bytes_per_ctx_token"),
+    ] {
+        assert_eq!(Some(2 * keep.numbers(&shape) as u64), expected[key].as_u64());
+    }
+    // The encoder of 435.4 million parameters.
+    let count: usize =
+        encoder_names(&shape.encoder, "encoder").iter().map(|(_, dims)| dims.iter().product::<usize>()).sum();
+    assert_eq!(count / 100_000, 4354);
 }

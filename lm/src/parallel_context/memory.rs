@@ -2,21 +2,19 @@
 //! makes of them.
 //!
 //! States cost one row of the encoder's width for each token of context, keys and values `2 layers` rows of the decoder's.
-//! A single new token reads states without projecting them ([`CrossAttention::forward_few`]); only where many tokens are
+//! A single new token reads states without projecting them ([`super::cross::CrossAttention::forward_few`]); only where many tokens are
 //! read at once are keys and values made for the moment, a layer at a time.
 
 use super::encoder::Context;
 use super::model::ContextModel;
-use crate::model::decoder::Cache;
+use super::shape::ContextShape;
+use crate::model::decoder::{Cache, heads};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tesseral_nn::attention::varlen::Segments;
 use tesseral_nn::layers::activation::add;
-
-#[cfg(doc)]
-use super::cross::CrossAttention;
 
 /// What is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +25,17 @@ pub enum Keep {
     States,
     /// Keys and values of each layer: nothing is projected again.
     KeysValues,
+}
+
+impl Keep {
+    /// Numbers that are kept for each token of context.
+    pub fn numbers(self, shape: &ContextShape) -> usize {
+        let heads = heads(&shape.decoder);
+        match self {
+            Keep::States => shape.encoder.hidden_size,
+            Keep::KeysValues => 2 * shape.cross_layers * heads.keys * heads.width,
+        }
+    }
 }
 
 /// How contexts are read.
@@ -84,6 +93,7 @@ impl ContextModel {
         };
         let mut columns: Vec<Vec<f32>> = vec![Vec::new(); layers];
         let mut rows = 0;
+        let most: usize = contexts.iter().map(|context| context.len() + self.shape().mode.query()).sum();
         for block in blocks(contexts, reading.block) {
             let Some(states) = self.encoder().states(&[block.to_vec()], &[query], self.shape().mode)? else { continue };
             let states = states.hidden.detach();
@@ -95,6 +105,9 @@ impl ContextModel {
             }
             rows += states.dim(0)?;
             let mut push = |place: usize, x: &Tensor| -> Result<()> {
+                // Room for all at once: growing would hold half as much again for a moment.
+                let room = most * x.dim(1)? - columns[place].len();
+                columns[place].reserve_exact(room);
                 columns[place].extend(x.flatten_all()?.to_vec1::<f32>()?);
                 Ok(())
             };
