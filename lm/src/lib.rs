@@ -13,6 +13,7 @@ pub mod long_context;
 pub mod model;
 pub mod objective;
 pub mod pruning;
+pub mod parallel_context;
 pub mod training;
 pub mod tuning;
 

@@ -2,6 +2,7 @@
 //! file a verb.
 
 mod bench;
+mod context;
 mod eval;
 mod generate;
 mod pack;
@@ -36,6 +37,9 @@ pub(crate) enum Verb {
     Recall(recall::Recall),
     /// Perplexity of the same tokens with more or less context
     Perplexity(perplexity::Perplexity),
+    /// Long contexts read in parallel (CEPE): train, perplexity, generate
+    #[command(subcommand)]
+    Context(context::Context),
     /// Benchmarks: run, ls, validate
     #[command(subcommand)]
     Eval(eval::Eval),
@@ -45,7 +49,12 @@ pub(crate) enum Verb {
 
 impl Verb {
     pub(crate) fn run(&self, common: &Common) -> Result<ExitCode> {
-        if !matches!(self, Verb::Train(_) | Verb::Tune(_) | Verb::Prune(_)) {
+        let configured = match self {
+            Verb::Train(_) | Verb::Tune(_) | Verb::Prune(_) => true,
+            Verb::Context(verb) => matches!(verb, context::Context::Train(_)),
+            _ => false,
+        };
+        if !configured {
             common.no_config()?;
         }
         match self {
@@ -57,6 +66,7 @@ impl Verb {
             Verb::Pack(verb) => verb.run(common),
             Verb::Recall(verb) => verb.run(common),
             Verb::Perplexity(verb) => verb.run(common),
+            Verb::Context(verb) => verb.run(common),
             Verb::Eval(verb) => verb.run(common),
             Verb::Bench(verb) => verb.run(common),
         }?;

@@ -74,3 +74,9 @@ pub const DOMAIN_WEIGHTS: f64 = 1e-5;
 pub const SCALING_LAW: f64 = 1e-4;
 /// Factors of the learning rate: absolute.
 pub const SCHEDULE: f64 = 1e-12;
+/// One layer of cross-attention, f32: absolute.
+pub const CONTEXT_LAYER: f64 = 1e-5;
+/// Logits with contexts in another order, f32: absolute.
+pub const CONTEXT_ORDER: f64 = 1e-5;
+/// Loss of distillation with its cross-entropy: relative.
+pub const DISTILLATION: f64 = 1e-6;

@@ -12,6 +12,7 @@ mod state;
 mod task;
 
 pub use config::{NonFinitePolicy, TrainConfig};
+pub use frozen::fingerprint;
 pub use task::{StepContext, Task, Validation};
 
 use super::observer::{Observer, Start, Step, ValidationEvent};
