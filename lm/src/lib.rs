@@ -1,7 +1,7 @@
 //! Language models: Llama-family decoders, their files, their data, and training recipes on them.
 //!
 //! Modules, each using only those above it: [`error`], [`model`], [`objective`], [`data`], [`training`],
-//! [`long_context`], [`evaluation`], [`benchmark`].
+//! [`long_context`], [`screenshot`], [`evaluation`], [`benchmark`].
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ pub mod evaluation;
 pub mod long_context;
 pub mod model;
 pub mod objective;
+pub mod screenshot;
 pub mod training;
 
 pub use error::{Error, Result};

@@ -1,7 +1,7 @@
 //! Plain differentiable layers.
 //!
 //! Modules: [`dense`] (linear with bias), [`mod@linear`] (without), [`activation`], [`arrange`], [`bias`],
-//! [`embedding`], [`gaussian`] (radial basis), [`loss`], [`norm`], [`mod@rms_norm`], [`rope`], [`mod@swiglu`], [`mod@cross_entropy`].
+//! [`embedding`], [`gaussian`] (radial basis), [`mod@gelu`], [`loss`], [`norm`], [`mod@rms_norm`], [`rope`], [`mod@swiglu`], [`mod@cross_entropy`].
 
 pub mod activation;
 pub mod arrange;
@@ -10,6 +10,7 @@ pub mod cross_entropy;
 pub mod dense;
 pub mod embedding;
 pub mod gaussian;
+pub mod gelu;
 pub mod linear;
 pub mod loss;
 pub mod norm;

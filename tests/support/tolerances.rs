@@ -47,3 +47,5 @@ pub const TRAJECTORY: f64 = 1e-4;
 pub const AFTER_SIX_STEPS: f64 = 1e-3;
 /// Logits of SmolLM2 (f32, 30 layers, up to 30): absolute.
 pub const SMOLLM2_LOGITS: f64 = 2e-3;
+/// The tiny screenshot models, f32, outputs: absolute (the golden's own).
+pub const SCREENSHOT: f64 = 3e-5;
