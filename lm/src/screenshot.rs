@@ -2,9 +2,11 @@
 //! text recovered.
 //!
 //! Modules, each using only those above it: [`glyphs`] (of fonts, by `outline`), [`render`] (text to image), [`patches`],
-//! [`masks`], [`positions`], [`shape`], [`encoder`], [`masked`] (the encoder with its two decoders),
-//! [`files`].
+//! [`masks`], [`positions`], [`shape`], [`encoder`], [`masked`] (the encoder with its two decoders), [`autoregressive`],
+//! [`classifier`], [`text`] (tokens to what is drawn), [`files`], [`training`].
 
+pub mod autoregressive;
+pub mod classifier;
 pub mod encoder;
 pub mod files;
 pub mod glyphs;
@@ -15,3 +17,5 @@ pub mod patches;
 pub mod positions;
 pub mod render;
 pub mod shape;
+pub mod text;
+pub mod training;

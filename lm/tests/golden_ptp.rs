@@ -11,6 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use golden::{difference, file, relative_difference, tensors, values};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use tesseral_lm::screenshot::classifier::{Classifier, Pool};
 use tesseral_lm::screenshot::encoder::View;
 use tesseral_lm::screenshot::files::{exported, imported};
 use tesseral_lm::screenshot::masked::{Example, MaskedModel};
@@ -234,5 +235,21 @@ fn golden_screenshot_learning_rates() {
     for (step, expected) in golden["at"].as_object().unwrap() {
         let (found, expected) = (schedule.learning_rate(step.parse().unwrap()), expected.as_f64().unwrap());
         assert!((found - expected).abs() < 1e-12, "{step}: {found} {expected}");
+    }
+}
+
+#[test]
+fn golden_classification_head() {
+    let Some(case) = case() else { return };
+    let classes = case.io["cls_out"].dim(1).unwrap();
+    for (name, pool) in [("cls_out", Pool::Whole), ("cls_out_avg", Pool::Mean)] {
+        let parameters = Parameters::new(Streams::new(0), DType::F32, &Device::Cpu);
+        let model = Classifier::declare(&parameters.root(), &case.shape.vision_config, classes, pool).unwrap();
+        let head = case.io.iter().filter_map(|(n, t)| Some((n.replace("cls_head.", "classifier."), n.starts_with("cls_head.").then(|| t.clone())?)));
+        let all = imported(case.weights.clone()).unwrap().into_iter().filter(|(n, _)| n.starts_with("encoder."));
+        parameters.load(&all.chain(head).collect()).unwrap();
+        for (kind, views) in [("masked", case.views()), ("whole", case.screenshots().into_iter().map(View::whole).collect())] {
+            println!("{name} {kind}: {:.1e}", difference(&model.logits(&views).unwrap(), &case.io[name]));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `tesseral lm pack | train | generate | recall | perplexity | eval | bench`: a file a verb.
+//! `tesseral lm pack | train | generate | recall | perplexity | screenshot | eval | bench`: a file a verb.
 
 mod bench;
 mod eval;
@@ -6,6 +6,7 @@ mod generate;
 mod pack;
 mod perplexity;
 mod recall;
+mod screenshot;
 mod train;
 
 use anyhow::Result;
@@ -26,6 +27,9 @@ pub(crate) enum Verb {
     Recall(recall::Recall),
     /// Perplexity of the same tokens with more or less context
     Perplexity(perplexity::Perplexity),
+    /// Models that read text as pixels: render, train, evaluate
+    #[command(subcommand)]
+    Screenshot(screenshot::Screenshot),
     /// Benchmarks: run, ls, validate
     #[command(subcommand)]
     Eval(eval::Eval),
@@ -35,8 +39,10 @@ pub(crate) enum Verb {
 
 impl Verb {
     pub(crate) fn run(&self, common: &Common) -> Result<ExitCode> {
-        if !matches!(self, Verb::Train(_)) {
-            common.no_config()?;
+        match self {
+            Verb::Train(_) => {}
+            Verb::Screenshot(verb) if verb.has_config() => {}
+            _ => common.no_config()?,
         }
         match self {
             Verb::Generate(verb) => verb.run(common),
@@ -44,6 +50,7 @@ impl Verb {
             Verb::Pack(verb) => verb.run(common),
             Verb::Recall(verb) => verb.run(common),
             Verb::Perplexity(verb) => verb.run(common),
+            Verb::Screenshot(verb) => verb.run(common),
             Verb::Eval(verb) => verb.run(common),
             Verb::Bench(verb) => verb.run(common),
         }?;
