@@ -24,17 +24,25 @@ impl Default for Writing {
 }
 
 impl Writing {
+    /// The id of the mask token.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] where the tokenizer has none.
+    pub fn mask(&self, tokenizer: &Tokenizer) -> Result<u32> {
+        tokenizer.id(&self.mask_token).ok_or_else(|| {
+            let what = format!("expected a token of {}, found {:?}", tokenizer.source().display(), self.mask_token);
+            crate::Error::config("mask_token", what)
+        })
+    }
+
     /// The text of tokens, those of `hidden` replaced: new lines become `//`, masks that touch become one.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] where the tokenizer has no mask token and one is needed; those of the tokenizer.
+    /// As [`Self::mask`] where anything is hidden; those of the tokenizer.
     pub fn write(&self, tokenizer: &Tokenizer, ids: &[u32], hidden: &[bool]) -> Result<String> {
         let mut ids = ids.to_vec();
         if hidden.contains(&true) {
-            let mask = tokenizer.id(&self.mask_token).ok_or_else(|| {
-                let what = format!("expected a token of {}, found {:?}", tokenizer.source().display(), self.mask_token);
-                crate::Error::config("mask_token", what)
-            })?;
+            let mask = self.mask(tokenizer)?;
             ids.iter_mut().zip(hidden).filter(|(_, hidden)| **hidden).for_each(|(id, _)| *id = mask);
         }
         let mut text = self.line(&tokenizer.decode(&ids, true)?);

@@ -51,13 +51,16 @@ impl Desk {
     /// With the fonts and the tokenizer that a configuration names.
     ///
     /// # Errors
-    /// Those of the font and the tokenizer.
+    /// Those of the font and the tokenizer, which has a mask token where words are to be hidden.
     pub fn open(config: &ScreenshotConfig) -> Result<Self> {
         let file = |path: &PathBuf| if path.is_dir() { path.join("tokenizer.json") } else { path.clone() };
         let tokenizer = match config.objective {
             Objective::Classification => None,
             _ => config.data.tokenizer.as_ref().map(|path| Tokenizer::read(&file(path))).transpose()?,
         };
+        if let (Objective::Masked, Some(tokenizer)) = (config.objective, &tokenizer) {
+            config.writing.mask(tokenizer)?;
+        }
         let renderer = Renderer::new(&config.render)?;
         Ok(Desk { renderer, tokenizer, writing: config.writing.clone(), text_mask: config.data.text_mask })
     }
