@@ -3,8 +3,18 @@
 
 use skrifa::outline::OutlinePen;
 
-/// Straight pieces that a curve becomes.
+/// Straight pieces that a cubic curve becomes.
 const PIECES: usize = 8;
+
+/// Straight pieces that a quadratic curve becomes in FreeType: halves, until the second difference of the points is at most
+/// a quarter of a pixel (a half makes it a quarter).
+fn pieces(second_difference: f32) -> usize {
+    let (mut left, mut pieces) = (second_difference, 1);
+    while left > 0.25 && pieces < 1 << 8 {
+        (left, pieces) = (0.25 * left, 2 * pieces);
+    }
+    pieces
+}
 
 /// Edges of an outline, y upward, and the box around all its points, those that steer curves included.
 #[derive(Default)]
@@ -37,9 +47,9 @@ impl Outline {
         self.at = [x, y];
     }
 
-    /// The curve of Bernstein weights `points` from the present point.
-    fn curve(&mut self, at: impl Fn(f32) -> [f32; 2]) {
-        (1..=PIECES).for_each(|k| self.edge_to(at(k as f32 / PIECES as f32)));
+    /// A curve by its points from 0 (the present one) to 1.
+    fn curve(&mut self, pieces: usize, at: impl Fn(f32) -> [f32; 2]) {
+        (1..=pieces).for_each(|k| self.edge_to(at(k as f32 / pieces as f32)));
     }
 
     pub(super) fn coverage(&self) -> Coverage {
@@ -102,7 +112,8 @@ impl OutlinePen for Outline {
         self.note(cx, cy);
         self.note(x, y);
         let from = self.at;
-        self.curve(|t| {
+        let second = (from[0] - 2.0 * cx + x).abs().max((from[1] - 2.0 * cy + y).abs());
+        self.curve(pieces(second), |t| {
             let [a, b, c] = [(1.0 - t) * (1.0 - t), 2.0 * t * (1.0 - t), t * t];
             [a * from[0] + b * cx + c * x, a * from[1] + b * cy + c * y]
         });
@@ -111,7 +122,7 @@ impl OutlinePen for Outline {
     fn curve_to(&mut self, cx0: f32, cy0: f32, cx1: f32, cy1: f32, x: f32, y: f32) {
         [[cx0, cy0], [cx1, cy1], [x, y]].into_iter().for_each(|[x, y]| self.note(x, y));
         let from = self.at;
-        self.curve(|t| {
+        self.curve(PIECES, |t| {
             let u = 1.0 - t;
             let [a, b, c, d] = [u * u * u, 3.0 * t * u * u, 3.0 * t * t * u, t * t * t];
             [a * from[0] + b * cx0 + c * cx1 + d * x, a * from[1] + b * cy0 + c * cy1 + d * y]
