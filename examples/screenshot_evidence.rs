@@ -24,8 +24,8 @@ use tesseral::nn::train::{Silent, on_large_stack};
 const SEEDS: [u64; 3] = [1, 2, 3];
 /// Twenty words; five in a row are a topic.
 const WORDS: [&str; 20] = [
-    "arm", "bed", "cup", "dog", "egg", "fig", "gas", "hut", "ink", "jam", "key", "lip", "map", "net", "oak", "pig", "rug",
-    "sun", "tax", "van",
+    "arm", "bed", "cup", "dog", "egg", "fig", "gas", "hut", "ink", "jam", "key", "lip", "map", "net", "oak", "pig",
+    "rug", "sun", "tax", "van",
 ];
 const FRAME: [&str; 6] = ["<s>", "<pad>", "<mask>", "<img>", "</img>", "<patch>"];
 
@@ -80,8 +80,7 @@ fn speed() -> Result<Value, Failure> {
         Ok(f64::from(pages) / clock.elapsed().as_secs_f64())
     };
     let image = rate(&mut || Ok(drop(std::hint::black_box(renderer.render(&text)))))?;
-    let with_patches =
-        rate(&mut || Ok(drop(std::hint::black_box(Screenshot::of_text(&renderer.render(&text))?))))?;
+    let with_patches = rate(&mut || Ok(drop(std::hint::black_box(Screenshot::of_text(&renderer.render(&text))?))))?;
     // As the original: the font opened for each page, each glyph drawn each time it occurs.
     let again = rate(&mut || {
         let anew = Renderer::with_glyphs(&RenderConfig::default(), Glyphs::built_in(1000.0 / 72.0));
@@ -236,13 +235,22 @@ fn one(out: &Path, arm: &str, seed: u64) -> Result<Value, Failure> {
     let owned = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
     if arm == "facts" {
         let mut set = owned(&FACTS);
-        set.extend(owned(&["objective=autoregressive", "data.paths=[\"facts.jsonl\"]",
-            "data.validation_paths=[\"facts-test.jsonl\"]", "train.steps=4000", "train.optimizer.learning_rate=2e-3"]));
+        set.extend(owned(&[
+            "objective=autoregressive",
+            "data.paths=[\"facts.jsonl\"]",
+            "data.validation_paths=[\"facts-test.jsonl\"]",
+            "train.steps=4000",
+            "train.optimizer.learning_rate=2e-3",
+        ]));
         return run(&config(out, seed, &set)?, &path);
     }
     let mut set = owned(&MASKED);
-    set.extend(owned(&["data.paths=[\"words.jsonl\"]", "data.validation_paths=[\"words-test.jsonl\"]",
-        "train.steps=2400", "train.optimizer.learning_rate=1e-3"]));
+    set.extend(owned(&[
+        "data.paths=[\"words.jsonl\"]",
+        "data.validation_paths=[\"words-test.jsonl\"]",
+        "train.steps=2400",
+        "train.optimizer.learning_rate=1e-3",
+    ]));
     let mut first = config(out, seed, &set)?;
     if let Some(shape) = &mut first.model.shape {
         let weight = |on: bool| toml::Value::Float(if on { 1.0 } else { 0.0 });
@@ -256,9 +264,17 @@ fn one(out: &Path, arm: &str, seed: u64) -> Result<Value, Failure> {
         first.train.schedule.warmup_steps = 0;
     }
     let mut value = run(&first, &path)?;
-    let mut set = owned(&["objective=classification", "data.paths=[\"topics.jsonl\"]", "render.width=176",
-        "data.validation_paths=[\"topics-test.jsonl\"]", "data.pages=32", "train.steps=600", "model.pool=mean",
-        "train.optimizer.learning_rate=3e-3", "train.optimizer.groups=[{ pattern = \"encoder\", frozen = true }]"]);
+    let mut set = owned(&[
+        "objective=classification",
+        "data.paths=[\"topics.jsonl\"]",
+        "render.width=176",
+        "data.validation_paths=[\"topics-test.jsonl\"]",
+        "data.pages=32",
+        "train.steps=600",
+        "model.pool=mean",
+        "train.optimizer.learning_rate=3e-3",
+        "train.optimizer.groups=[{ pattern = \"encoder\", frozen = true }]",
+    ]);
     set.push(format!("model.path={:?}", fs::canonicalize(path.join("model"))?));
     let probe = run(&config(out, seed, &set)?, &out.join("runs").join(format!("{arm}-{seed}-probe")))?;
     value["probe"] = probe["evaluation"].clone();
@@ -278,41 +294,59 @@ fn report(out: &Path, speed: &Value, found: &BTreeMap<(&str, u64), Value>, secon
     let value = json!({"speed": speed, "runs": runs, "seconds": seconds});
     write_atomic(&out.join("screenshot-evidence.json"), format!("{value:#}\n").as_bytes())?;
     let of = |arm: &str, pointer: &str| {
-        let values: Vec<f64> = SEEDS
-            .iter()
-            .filter_map(|seed| found.get(&(arm, *seed))?.pointer(pointer)?.as_f64())
-            .collect();
+        let values: Vec<f64> =
+            SEEDS.iter().filter_map(|seed| found.get(&(arm, *seed))?.pointer(pointer)?.as_f64()).collect();
         if values.len() == SEEDS.len() { mean(&values) } else { "-".into() }
     };
     let number = |key: &str| speed[key].as_f64().unwrap_or(0.0);
     let mut text = format!("Mean and standard error over {} seeds; {seconds:.0} s in all.\n\n", SEEDS.len());
-    writeln!(text, "| pretrained on | visible word | hidden word | visible, wrong image | visible, blank image | pixels | topics, encoder fixed |")?;
+    writeln!(
+        text,
+        "| pretrained on | visible word | hidden word | visible, wrong image | visible, blank image | pixels | topics, encoder fixed |"
+    )?;
     writeln!(text, "|---|---|---|---|---|---|---|")?;
     for arm in ["both", "pixels", "text", "random"] {
         write!(text, "| {arm} |")?;
-        for pointer in ["visible/loss", "hidden/loss", "visible_wrong_image/loss", "visible_blank_image/loss", "pixels"] {
+        for pointer in ["visible/loss", "hidden/loss", "visible_wrong_image/loss", "visible_blank_image/loss", "pixels"]
+        {
             write!(text, " {} |", of(arm, &format!("/evaluation/{pointer}")))?;
         }
         writeln!(text, " {} |", of(arm, "/probe/accuracy"))?;
     }
-    writeln!(text, "\n| run | first loss | last loss | largest loss / its average | last gradient norm | largest | drawing, share of time |\n|---|---|---|---|---|---|---|")?;
+    writeln!(
+        text,
+        "\n| run | first loss | last loss | largest loss / its average | last gradient norm | largest | drawing, share of time |\n|---|---|---|---|---|---|---|"
+    )?;
     for ((arm, seed), value) in found.iter().filter(|((arm, _), _)| *arm != "random") {
         let number = |key: &str| value[key].as_f64().unwrap_or(f64::NAN);
         writeln!(
             text,
             "| {arm}, seed {seed} | {:.2} | {:.3} | {:.2} | {:.2} | {:.1} | {:.2} % |",
-            number("first_loss"), number("last_loss"), number("largest_loss_over_average"), number("last_gradient_norm"),
-            number("largest_gradient_norm"), 100.0 * number("drawing_share")
+            number("first_loss"),
+            number("last_loss"),
+            number("largest_loss_over_average"),
+            number("last_gradient_norm"),
+            number("largest_gradient_norm"),
+            100.0 * number("drawing_share")
         )?;
     }
     writeln!(text, "\n| autoregressive: perplexity of the text | its screenshot | blank | wrong |\n|---|---|---|---|")?;
     let perplexity = |k: usize| of("facts", &format!("/evaluation/perplexity/{k}"));
-    writeln!(text, "| three facts, asked in another order | {} | {} | {} |", perplexity(0), perplexity(1), perplexity(2))?;
+    writeln!(
+        text,
+        "| three facts, asked in another order | {} | {} | {} |",
+        perplexity(0),
+        perplexity(1),
+        perplexity(2)
+    )?;
     writeln!(
         text,
         "\nDrawing, one thread, 16 x 8176 pixels, {} characters on {} patches: {:.0} images/s, {:.0} with their patches as \
          numbers, {:.1} with the font opened and every glyph drawn anew.",
-        speed["characters"], speed["patches"], number("images_per_s"), number("with_patches_per_s"),
+        speed["characters"],
+        speed["patches"],
+        number("images_per_s"),
+        number("with_patches_per_s"),
         number("fonts_opened_and_glyphs_drawn_anew_per_s")
     )?;
     write_atomic(&out.join("screenshot-evidence.md"), text.as_bytes())?;

@@ -91,12 +91,11 @@ fn golden_encoder_with_and_without_masks() {
     let (_, model) = case.trainable(DType::F32);
     let whole: Vec<View> = case.screenshots().into_iter().map(View::whole).collect();
     let stacked = |x: &Tensor| x.flatten_to(1).unwrap();
-    let embedded = model.encoder().embed(&whole).unwrap().reshape(case.io["encoder_nomask_hidden_original_order"].dims()).unwrap();
+    let embedded =
+        model.encoder().embed(&whole).unwrap().reshape(case.io["encoder_nomask_hidden_original_order"].dims()).unwrap();
     let patches = embedded.narrow(1, 1, embedded.dim(1).unwrap() - 1).unwrap();
     assert!(difference(&patches, &case.io["emb_with_pos"]) < tolerances::SCREENSHOT);
-    for (views, name) in
-        [(whole, "encoder_nomask_hidden_original_order"), (case.views(), "encoder_last_hidden")]
-    {
+    for (views, name) in [(whole, "encoder_nomask_hidden_original_order"), (case.views(), "encoder_last_hidden")] {
         let found = model.encoder().forward(&views).unwrap();
         let worst = difference(&found.states, &stacked(&case.io[name]));
         println!("{name}: {worst:.1e}");
@@ -142,7 +141,9 @@ fn golden_screenshot_loss_and_gradients() {
         let (parameters, model) = case.trainable(dtype);
         let losses = model.losses(&case.examples()).unwrap();
         let total = losses.total.to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap();
-        for (found, name) in [(total, "loss"), (losses.text.unwrap(), "text_loss"), (losses.pixels.unwrap(), "mae_loss")] {
+        for (found, name) in
+            [(total, "loss"), (losses.text.unwrap(), "text_loss"), (losses.pixels.unwrap(), "mae_loss")]
+        {
             let expected = case.scalars[name].as_f64().unwrap();
             assert!((found / expected - 1.0).abs() < tolerances::LOSS, "{name}: {found} {expected}");
         }
@@ -185,7 +186,9 @@ fn golden_normalised_pixel_error() {
     let patches = patches.contiguous().unwrap().reshape((mask.len(), width / 16, PATCH)).unwrap();
     let patches = patches.to_vec3::<f32>().unwrap();
     let (mut sums, mut count) = ([0.0; 2], 0.0);
-    for (image, patch) in (0..mask.len()).flat_map(|i| (0..width / 16).map(move |p| (i, p))).filter(|(i, p)| mask[*i][*p] == 1) {
+    for (image, patch) in
+        (0..mask.len()).flat_map(|i| (0..width / 16).map(move |p| (i, p))).filter(|(i, p)| mask[*i][*p] == 1)
+    {
         let (pixels, predicted) = (&patches[image][patch], &predicted[image][patch]);
         let square = |(a, b): (f32, &f32)| f64::from(a - b).powi(2) / PATCH as f64;
         sums[0] += normalised(pixels).zip(predicted).map(square).sum::<f64>();
@@ -204,7 +207,8 @@ fn golden_initial_deviations_and_names() {
     let parameters = Parameters::new(Streams::new(1), DType::F32, &Device::Cpu);
     MaskedModel::declare(&parameters.root(), &case.shape).unwrap();
     let written = exported(&case.shape, parameters.snapshot().unwrap()).unwrap();
-    let shapes = |all: &BTreeMap<String, Tensor>| all.iter().map(|(n, t)| (n.clone(), t.dims().to_vec())).collect::<Vec<_>>();
+    let shapes =
+        |all: &BTreeMap<String, Tensor>| all.iter().map(|(n, t)| (n.clone(), t.dims().to_vec())).collect::<Vec<_>>();
     assert_eq!(shapes(&written), shapes(&case.weights));
     for (name, expected) in case.scalars["init_std_observed_tiny"].as_object().unwrap() {
         let x = values(&written[name]);
@@ -238,18 +242,17 @@ fn golden_screenshot_learning_rates() {
     }
 }
 
+/// The state of the whole. (The original's mean takes in patches behind the text, which say nothing; ours does not.)
 #[test]
 fn golden_classification_head() {
     let Some(case) = case() else { return };
     let classes = case.io["cls_out"].dim(1).unwrap();
-    for (name, pool) in [("cls_out", Pool::Whole), ("cls_out_avg", Pool::Mean)] {
-        let parameters = Parameters::new(Streams::new(0), DType::F32, &Device::Cpu);
-        let model = Classifier::declare(&parameters.root(), &case.shape.vision_config, classes, pool).unwrap();
-        let head = case.io.iter().filter_map(|(n, t)| Some((n.replace("cls_head.", "classifier."), n.starts_with("cls_head.").then(|| t.clone())?)));
-        let all = imported(case.weights.clone()).unwrap().into_iter().filter(|(n, _)| n.starts_with("encoder."));
-        parameters.load(&all.chain(head).collect()).unwrap();
-        for (kind, views) in [("masked", case.views()), ("whole", case.screenshots().into_iter().map(View::whole).collect())] {
-            println!("{name} {kind}: {:.1e}", difference(&model.logits(&views).unwrap(), &case.io[name]));
-        }
-    }
+    let parameters = Parameters::new(Streams::new(0), DType::F32, &Device::Cpu);
+    let model = Classifier::declare(&parameters.root(), &case.shape.vision_config, classes, Pool::Whole).unwrap();
+    let head = case.io.iter().filter(|(name, _)| name.starts_with("cls_head."));
+    let head = head.map(|(name, tensor)| (name.replace("cls_head.", "classifier."), tensor.clone()));
+    let encoder = imported(case.weights.clone()).unwrap().into_iter().filter(|(name, _)| name.starts_with("encoder."));
+    parameters.load(&encoder.chain(head).collect()).unwrap();
+    let views: Vec<View> = case.screenshots().into_iter().map(View::whole).collect();
+    assert!(difference(&model.logits(&views).unwrap(), &case.io["cls_out"]) < tolerances::SCREENSHOT);
 }

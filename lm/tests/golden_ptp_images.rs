@@ -142,9 +142,7 @@ fn golden_span_masks() {
     let number = |key: &str| golden[key].as_u64().unwrap() as usize;
     let (patches, rate) = (number("num_patches"), golden["mask_ratio"].as_f64().unwrap());
     assert_eq!(masks::hidden(patches, rate), number("num_masking_patches"));
-    let runs = |mask: &[bool]| -> Vec<usize> {
-        mask.split(|m| !m).map(<[bool]>::len).filter(|n| *n > 0).collect()
-    };
+    let runs = |mask: &[bool]| -> Vec<usize> { mask.split(|m| !m).map(<[bool]>::len).filter(|n| *n > 0).collect() };
     let mut histogram: BTreeMap<usize, f64> = BTreeMap::new();
     for trial in 0..number("n_trials") as u64 {
         let mask = masks::spans(patches, rate, &mut Streams::new(3).stream("spans", &[trial]));
@@ -158,7 +156,7 @@ fn golden_span_masks() {
         let (found, count) = (histogram[&length.parse().unwrap()], count.as_f64().unwrap());
         assert!((found - count).abs() < 6.0 * (found + count).sqrt(), "{length}: {found} {count}");
     }
-    // The samples keep the rule too: gaps as long as the shorter neighbour at least.
+    // The original's samples hide as many.
     for sample in golden["sample_masks_python_seed0"].as_array().unwrap() {
         let places: Vec<usize> = serde_json::from_value(sample.clone()).unwrap();
         assert_eq!(places.len(), number("num_masking_patches"));

@@ -50,4 +50,4 @@ pub const SMOLLM2_LOGITS: f64 = 2e-3;
 /// The tiny screenshot models, f32, outputs: absolute (the golden's own).
 pub const SCREENSHOT: f64 = 3e-5;
 /// Coverage of a glyph's pixels against FreeType's, of 255: outlines are rounded differently.
-pub const GLYPH: u8 = 2;
+pub const GLYPH: u8 = 3;

@@ -236,7 +236,11 @@ mod tests {
     fn sequences(frame: &Frame) -> Vec<Sequence> {
         let renderer = Renderer::new(&RenderConfig { width: 96, ..RenderConfig::default() }).unwrap();
         let of = |text: &str| Screenshot::of_text(&renderer.render(text)).unwrap();
-        vec![Sequence::new(frame, of("abc de"), 6, &[4, 5, 6]), Sequence::of_text(&[7, 8, 9]), Sequence::new(frame, of("x"), 6, &[2])]
+        vec![
+            Sequence::new(frame, of("abc de"), 6, &[4, 5, 6]),
+            Sequence::of_text(&[7, 8, 9]),
+            Sequence::new(frame, of("x"), 6, &[2]),
+        ]
     }
 
     #[test]

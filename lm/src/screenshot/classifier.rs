@@ -116,7 +116,8 @@ impl Classifier {
     /// Those of the encoder.
     pub fn classes(&self, views: &[View]) -> Result<Vec<u32>> {
         let logits = self.logits(views)?.detach().to_dtype(DType::F64)?.to_vec2::<f64>()?;
-        let best = |row: &Vec<f64>| row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(k, _)| k as u32);
+        let best =
+            |row: &Vec<f64>| row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(k, _)| k as u32);
         Ok(logits.iter().map(best).collect())
     }
 }

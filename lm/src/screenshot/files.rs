@@ -101,6 +101,7 @@ pub fn open(folder: &Path) -> Result<(String, BTreeMap<String, Tensor>)> {
     if !file.is_file() {
         return Err(Error::format(folder, format!("weights: expected {WEIGHTS}, found none")));
     }
-    let tensors = candle_core::safetensors::load(&file, &Device::Cpu).map_err(|e| Error::format(&file, e.to_string()))?;
+    let tensors =
+        candle_core::safetensors::load(&file, &Device::Cpu).map_err(|e| Error::format(&file, e.to_string()))?;
     Ok((text, tensors.into_iter().collect()))
 }

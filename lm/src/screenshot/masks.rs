@@ -23,7 +23,14 @@ pub fn spans(count: usize, rate: f64, random: &mut impl Rng) -> Vec<bool> {
             break;
         }
         let mut draw = random.random::<f64>();
-        let length = 1 + SPANS.iter().take_while(|p| { draw -= **p; draw >= 0.0 }).count().min(SPANS.len() - 1);
+        let length = 1 + SPANS
+            .iter()
+            .take_while(|p| {
+                draw -= **p;
+                draw >= 0.0
+            })
+            .count()
+            .min(SPANS.len() - 1);
         if length > wanted - masked || length > count {
             continue;
         }

@@ -209,7 +209,12 @@ impl MaskedShape {
         let found = format!("{} and {}", vision.patch_size, vision.num_channels);
         require(patch, "vision_config.patch_size, num_channels", "16 and 3", found);
         let start = (text.decoder_start_token_id as usize) < text.vocab_size;
-        require(start, "text_config.decoder_start_token_id", "an id below vocab_size", text.decoder_start_token_id.to_string());
+        require(
+            start,
+            "text_config.decoder_start_token_id",
+            "an id below vocab_size",
+            text.decoder_start_token_id.to_string(),
+        );
         let width = "text_config.hidden_size";
         // Keys and values are projected from the encoder's states by square matrices.
         let same = text.hidden_size == vision.hidden_size;
@@ -218,10 +223,7 @@ impl MaskedShape {
         for (field, weight) in [("mae_weight", self.mae_weight), ("text_weight", self.text_weight)] {
             require(weight.is_finite() && weight >= 0.0, field, "a number, not negative", weight.to_string());
         }
-        for (config, key, known) in [
-            (&vision.other, "hidden_act", "gelu"),
-            (&text.other, "dense_act_fn", "gelu_new"),
-        ] {
+        for (config, key, known) in [(&vision.other, "hidden_act", "gelu"), (&text.other, "dense_act_fn", "gelu_new")] {
             let found = config.get(key).and_then(Value::as_str).unwrap_or(known);
             require(found == known, key, known, found.into());
         }
@@ -250,7 +252,9 @@ mod tests {
         let text = r#"{"vision_config": {"hidden_size": 30, "image_size": [16, 100], "hidden_act": "relu"},
             "text_config": {"is_glu": false}, "mask_ratio": 1.0}"#;
         let message = MaskedShape::parse(text, "config.json".as_ref()).unwrap_err().to_string();
-        for part in ["hidden_size: expected a multiple of the 12", "multiples of 16", "hidden_act", "is_glu", "mask_ratio"] {
+        for part in
+            ["hidden_size: expected a multiple of the 12", "multiples of 16", "hidden_act", "is_glu", "mask_ratio"]
+        {
             assert!(message.contains(part), "{message}");
         }
         assert_eq!(MaskedShape::parse(&serde_json::to_string(&shape).unwrap(), "x".as_ref()).unwrap(), shape);

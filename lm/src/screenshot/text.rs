@@ -82,7 +82,8 @@ pub(super) mod tests {
 
     /// A tokenizer of whole words.
     pub(in crate::screenshot) fn words(words: &[&str]) -> serde_json::Value {
-        let vocabulary: serde_json::Map<_, _> = words.iter().enumerate().map(|(k, w)| (w.to_string(), k.into())).collect();
+        let vocabulary: serde_json::Map<_, _> =
+            words.iter().enumerate().map(|(k, w)| (w.to_string(), k.into())).collect();
         json!({
             "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
             "added_tokens": [], "pre_tokenizer": {"type": "WhitespaceSplit"}, "decoder": null,

@@ -126,7 +126,8 @@ impl TextDecoder {
         let lengths: Vec<usize> = texts.iter().map(|text| text.len()).collect();
         let first = FIRST_POSITION as u32;
         let places: Arc<[u32]> = lengths.iter().flat_map(|n| first..first + *n as u32).collect();
-        let mut x = self.first_norm.forward(&add(&embed(&self.tokens, &inputs)?, &embed(&self.positions, &places)?)?)?;
+        let mut x =
+            self.first_norm.forward(&add(&embed(&self.tokens, &inputs)?, &embed(&self.positions, &places)?)?)?;
         let own = Arc::new(Segments::packed(&lengths, true));
         let cross = Segments::cross(&lengths, &encoded.lengths, false)?.with_key_mask(encoded.seen.clone())?;
         let cross = Arc::new(cross);

@@ -87,14 +87,20 @@ impl Evaluation {
         match self {
             Evaluation::Masked { texts, pixels, visible, hidden, visible_wrong_image, visible_blank_image } => format!(
                 "{texts} texts; hidden patches {}\nvisible words {:.4} nats, hidden ones {:.4}\nvisible words with a wrong image {:.4}, with a blank one {:.4}\n",
-                number(pixels), visible.loss, hidden.loss, visible_wrong_image.loss, visible_blank_image.loss
+                number(pixels),
+                visible.loss,
+                hidden.loss,
+                visible_wrong_image.loss,
+                visible_blank_image.loss
             ),
             Evaluation::Autoregressive { texts, pixels, perplexity: [own, blank, wrong], .. } => format!(
                 "{texts} texts; next patches {}\nperplexity of the text {own:.4}, with a blank image {blank:.4}, with a wrong one {wrong:.4}\n",
                 number(pixels)
             ),
             Evaluation::Classification { texts, accuracy, majority, loss } => format!(
-                "{texts} texts; accuracy {}, largest class {}; loss {loss:.4}\n", number(accuracy), number(majority)
+                "{texts} texts; accuracy {}, largest class {}; loss {loss:.4}\n",
+                number(accuracy),
+                number(majority)
             ),
         }
     }
@@ -152,9 +158,8 @@ fn masked(model: &MaskedModel, desk: &Desk, pieces: &[Piece], pages: usize, stre
     let shape: &MaskedShape = model.shape();
     let numbered: Vec<(u64, &Piece)> = (0..).zip(pieces).collect();
     let draw = |rate: f64, name: &str| -> Result<Vec<(Example, Vec<bool>)>> {
-        let examples = parallel::map(&numbered, |(number, piece)| {
-            desk.masked(piece, rate, &mut streams.stream(name, &[*number]))
-        });
+        let examples =
+            parallel::map(&numbered, |(number, piece)| desk.masked(piece, rate, &mut streams.stream(name, &[*number])));
         examples.into_iter().collect()
     };
     // Patches are hidden where they are to be recovered, not where text is to be read.

@@ -45,7 +45,8 @@ impl Model {
                 (folder.join("config.json"), text, Some(tensors))
             }
             None => {
-                let text = serde_json::to_string(&config.model.shape).map_err(|e| Error::config("model.shape", e.to_string()))?;
+                let text = serde_json::to_string(&config.model.shape)
+                    .map_err(|e| Error::config("model.shape", e.to_string()))?;
                 ("model.shape".into(), text, None)
             }
         };
@@ -62,7 +63,10 @@ impl Model {
         let image = [config.render.height, config.render.width];
         if tensors.is_some() && shape.vision_config.image_size != image {
             let found = shape.vision_config.image_size;
-            return Err(Error::config("render", format!("expected the image of the model, {found:?}, found {image:?}")));
+            return Err(Error::config(
+                "render",
+                format!("expected the image of the model, {found:?}, found {image:?}"),
+            ));
         }
         shape.vision_config.image_size = image;
         let tensors = tensors.map(imported).transpose()?;
@@ -158,7 +162,11 @@ pub(super) fn views(desk: &Desk, pieces: &[Piece]) -> Result<Vec<View>> {
 }
 
 /// Gives the parameters the tensors of their names; those of `optional` names stay as they are where there is none.
-fn overwrite(parameters: &Parameters, tensors: BTreeMap<String, Tensor>, optional: impl Fn(&str) -> bool) -> Result<()> {
+fn overwrite(
+    parameters: &Parameters,
+    tensors: BTreeMap<String, Tensor>,
+    optional: impl Fn(&str) -> bool,
+) -> Result<()> {
     let mut all = parameters.snapshot()?;
     all.retain(|name, _| optional(name));
     all.extend(tensors);

@@ -152,8 +152,11 @@ fn mistakes_are_told_before_anything_is_written() {
     let text = "objective = \"masked\"\n[dat]\n[render]\nwidth = 0\n[data]\ntext_mask = 1.5\npages = 0";
     let message = ScreenshotConfig::parse(text, "a.toml".as_ref(), &[]).unwrap_err().to_string();
     assert!(message.contains("dat: unknown key; nearest: data"), "{message}");
-    let message = ScreenshotConfig::parse(&text.replace("[dat]\n", ""), "a.toml".as_ref(), &[]).unwrap_err().to_string();
-    for part in ["render.width", "model: expected one of", "data.paths", "data.tokenizer", "data.text_mask", "data.pages"] {
+    let message =
+        ScreenshotConfig::parse(&text.replace("[dat]\n", ""), "a.toml".as_ref(), &[]).unwrap_err().to_string();
+    for part in
+        ["render.width", "model: expected one of", "data.paths", "data.tokenizer", "data.text_mask", "data.pages"]
+    {
         assert!(message.contains(part), "{message}");
     }
 }

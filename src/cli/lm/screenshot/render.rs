@@ -59,7 +59,10 @@ impl Render {
             "drawn_bytes": image.drawn, "bytes": text.len()});
         common.print(&found, || {
             let (file, whole) = (self.out.display(), text.len());
-            format!("{file}: {} of {whole} bytes of text on {patches} patches, the mark of its end included", image.drawn)
+            format!(
+                "{file}: {} of {whole} bytes of text on {patches} patches, the mark of its end included",
+                image.drawn
+            )
         })
     }
 }
