@@ -1,8 +1,9 @@
 //! Evidence for the screenshot models (PTP) at a size that two cores train: does it read, and not guess; do pixels and text
 //! together help; does a screenshot help the text behind it; what does drawing cost.
 //!
-//! `RAYON_NUM_THREADS=1 cargo run --release --example screenshot_evidence -- OUT` writes `screenshot-evidence.json` and
-//! `screenshot-evidence.md` into OUT, the runs below it. Runs go side by side; a model is too small for two threads.
+//! `RAYON_NUM_THREADS=1 cargo run --release --example screenshot_evidence -- OUT [SHARE]` writes `screenshot-evidence.json`
+//! and `screenshot-evidence.md` into OUT, the runs below it; SHARE of the steps (1) is trained. Runs go side by side; a model
+//! is too small for two threads.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ use tesseral::nn::train::files::write_atomic;
 use tesseral::nn::train::{Silent, on_large_stack};
 
 const SEEDS: [u64; 3] = [1, 2, 3];
+/// Steps of a masked and of an autoregressive run.
+const STEPS: [f64; 2] = [2400.0, 4000.0];
 /// Twenty words; five in a row are a topic.
 const WORDS: [&str; 20] = [
     "arm", "bed", "cup", "dog", "egg", "fig", "gas", "hut", "ink", "jam", "key", "lip", "map", "net", "oak", "pig",
@@ -34,6 +37,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 fn main() -> Result<(), Failure> {
     tesseral::nn::kernels::memory::keep_freed_blocks();
     let out = PathBuf::from(std::env::args().nth(1).ok_or("expected a folder to write to")?);
+    let share: f64 = std::env::args().nth(2).map_or(Ok(1.0), |share| share.parse())?;
     fs::create_dir_all(&out)?;
     let clock = Instant::now();
     let speed = speed()?;
@@ -46,7 +50,7 @@ fn main() -> Result<(), Failure> {
     let found = Mutex::new(BTreeMap::new());
     let work = || -> Result<(), String> {
         while let Some((arm, seed)) = { jobs.lock().map_err(|e| e.to_string())?.next() } {
-            let one = || one(&out, arm, seed).map_err(|e| e.to_string());
+            let one = || one(&out, arm, seed, share).map_err(|e| e.to_string());
             let value = on_large_stack(one).map_err(|e| e.to_string())??;
             eprintln!("{arm}, seed {seed}: {value}");
             found.lock().map_err(|e| e.to_string())?.insert((arm, seed), value);
@@ -104,6 +108,7 @@ fn write_texts(out: &Path) -> Result<(), Failure> {
         "post_processor": null, "added_tokens": [], "pre_tokenizer": {"type": "WhitespaceSplit"}, "decoder": null,
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": FRAME[0]}});
     fs::write(out.join("tokenizer.json"), tokenizer.to_string())?;
+    fs::write(out.join("common.toml"), COMMON)?;
     let write = |name: &str, count: u64, line: &dyn Fn(u64) -> Value| {
         let lines: String = (0..count).map(|k| line(k).to_string() + "\n").collect();
         fs::write(out.join(name), lines)
@@ -196,7 +201,6 @@ const FACTS: [&str; 5] = [
 
 fn config(out: &Path, seed: u64, set: &[String]) -> Result<ScreenshotConfig, Failure> {
     let file = out.join("common.toml");
-    fs::write(&file, COMMON)?;
     let seed = format!("seed={seed}");
     let set: Vec<String> = set.iter().cloned().chain([seed]).collect();
     Ok(ScreenshotConfig::read(&file, &set)?)
@@ -230,25 +234,26 @@ fn run(config: &ScreenshotConfig, run: &Path) -> Result<Value, Failure> {
 }
 
 /// Trains and evaluates one arm; then its encoder, held fixed, under a classifier of topics.
-fn one(out: &Path, arm: &str, seed: u64) -> Result<Value, Failure> {
+fn one(out: &Path, arm: &str, seed: u64, share: f64) -> Result<Value, Failure> {
     let path = out.join("runs").join(format!("{arm}-{seed}"));
+    let steps = |all: f64| format!("train.steps={}", (share * all).max(200.0) as u64);
     let owned = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
     if arm == "facts" {
         let mut set = owned(&FACTS);
+        set.push(steps(STEPS[1]));
         set.extend(owned(&[
             "objective=autoregressive",
             "data.paths=[\"facts.jsonl\"]",
             "data.validation_paths=[\"facts-test.jsonl\"]",
-            "train.steps=4000",
             "train.optimizer.learning_rate=2e-3",
         ]));
         return run(&config(out, seed, &set)?, &path);
     }
     let mut set = owned(&MASKED);
+    set.push(steps(STEPS[0]));
     set.extend(owned(&[
         "data.paths=[\"words.jsonl\"]",
         "data.validation_paths=[\"words-test.jsonl\"]",
-        "train.steps=2400",
         "train.optimizer.learning_rate=1e-3",
     ]));
     let mut first = config(out, seed, &set)?;

@@ -145,8 +145,8 @@ mod tests {
         let missing = glyphs.glyph('\u{10FFFE}');
         assert!(!missing.coverage.is_empty());
         assert_eq!(missing, glyphs.glyph('\u{10FFFD}'));
-        // A second font is asked for what the first lacks.
-        assert_ne!(glyphs.glyph('\u{2603}'), missing);
+        // A second font is asked for what the first lacks: one of Hack's arrows for prompts.
+        assert_ne!(glyphs.glyph('\u{E0B0}'), missing);
     }
 
     #[test]

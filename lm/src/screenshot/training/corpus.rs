@@ -62,6 +62,8 @@ impl Desk {
             config.writing.mask(tokenizer)?;
         }
         let renderer = Renderer::new(&config.render)?;
+        // An image of whole patches, or an error before anything is read.
+        Screenshot::of_text(&renderer.render(""))?;
         Ok(Desk { renderer, tokenizer, writing: config.writing.clone(), text_mask: config.data.text_mask })
     }
 
