@@ -14,6 +14,7 @@ pub mod model;
 pub mod objective;
 pub mod pruning;
 pub mod parallel_context;
+pub mod screenshot;
 pub mod training;
 pub mod tuning;
 

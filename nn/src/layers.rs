@@ -1,7 +1,7 @@
 //! Plain differentiable layers.
 //!
 //! Modules: [`dense`] (linear with bias), [`mod@linear`] (without), [`activation`], [`arrange`], [`bias`],
-//! [`embedding`], [`gaussian`] (radial basis), [`loss`], [`norm`], [`mod@rms_norm`], [`rope`], [`scale`] (rows and
+//! [`embedding`], [`gaussian`] (radial basis), [`mod@gelu`], [`loss`], [`norm`], [`mod@rms_norm`], [`rope`], [`scale`] (rows and
 //! columns), [`mod@swiglu`], [`mod@cross_entropy`].
 
 pub mod activation;
@@ -11,6 +11,7 @@ pub mod cross_entropy;
 pub mod dense;
 pub mod embedding;
 pub mod gaussian;
+pub mod gelu;
 pub mod linear;
 pub mod loss;
 pub mod norm;

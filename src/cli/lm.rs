@@ -10,6 +10,7 @@ mod perplexity;
 mod prune;
 mod recall;
 mod replay;
+mod screenshot;
 mod train;
 mod tune;
 
@@ -40,6 +41,9 @@ pub(crate) enum Verb {
     /// Long contexts read in parallel (CEPE): train, perplexity, generate
     #[command(subcommand)]
     Context(context::Context),
+    /// Models that read text as pixels: render, train, evaluate
+    #[command(subcommand)]
+    Screenshot(screenshot::Screenshot),
     /// Benchmarks: run, ls, validate
     #[command(subcommand)]
     Eval(eval::Eval),
@@ -49,13 +53,11 @@ pub(crate) enum Verb {
 
 impl Verb {
     pub(crate) fn run(&self, common: &Common) -> Result<ExitCode> {
-        let configured = match self {
-            Verb::Train(_) | Verb::Tune(_) | Verb::Prune(_) => true,
-            Verb::Context(verb) => matches!(verb, context::Context::Train(_)),
-            _ => false,
-        };
-        if !configured {
-            common.no_config()?;
+        match self {
+            Verb::Train(_) | Verb::Tune(_) | Verb::Prune(_) => {}
+            Verb::Context(verb) if verb.has_config() => {}
+            Verb::Screenshot(verb) if verb.has_config() => {}
+            _ => common.no_config()?,
         }
         match self {
             Verb::Generate(verb) => verb.run(common),
@@ -67,6 +69,7 @@ impl Verb {
             Verb::Recall(verb) => verb.run(common),
             Verb::Perplexity(verb) => verb.run(common),
             Verb::Context(verb) => verb.run(common),
+            Verb::Screenshot(verb) => verb.run(common),
             Verb::Eval(verb) => verb.run(common),
             Verb::Bench(verb) => verb.run(common),
         }?;

@@ -80,3 +80,7 @@ pub const CONTEXT_LAYER: f64 = 1e-5;
 pub const CONTEXT_ORDER: f64 = 1e-5;
 /// Loss of distillation with its cross-entropy: relative.
 pub const DISTILLATION: f64 = 1e-6;
+/// The tiny screenshot models, f32, outputs: absolute (the golden's own).
+pub const SCREENSHOT: f64 = 3e-5;
+/// Coverage of a glyph's pixels against FreeType's, of 255: outlines are rounded differently.
+pub const GLYPH: u8 = 3;

@@ -20,6 +20,11 @@ pub(crate) enum Context {
 }
 
 impl Context {
+    /// Whether the verb has a configuration that `--set` may change.
+    pub(crate) fn has_config(&self) -> bool {
+        matches!(self, Context::Train(_))
+    }
+
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
         match self {
             Context::Train(verb) => verb.run(common),
