@@ -54,7 +54,7 @@ enum Command {
     /// Folders of structures: check, inspect, stats, split, convert
     #[command(subcommand)]
     Data(data::Verb),
-    /// Language models: pack, train, generate, recall, perplexity, eval, bench
+    /// Language models: train, tune, prune, context, screenshot, generate, pack, recall, perplexity, eval, bench
     #[command(subcommand)]
     Lm(lm::Verb),
     /// Configurations: init, check

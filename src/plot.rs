@@ -1,9 +1,11 @@
 //! Pictures as SVG, drawn with plotters, and as PNG made from it; whoever draws one writes the numbers beside it.
 //!
-//! Modules: [`png`], [`curve`] (training), [`parity`] (predicted against reference), [`bands`], [`dos`],
-//! [`heatmap`] and [`distance`] (errors of H by orbital and by length), [`in_context`] (accuracy by number of demonstrations).
+//! Modules: [`png`], [`curve`] (training), [`course`] (metrics by step), [`parity`] (predicted against reference), [`bands`],
+//! [`dos`], [`heatmap`] and [`distance`] (errors of H by orbital and by length), [`in_context`] (accuracy by number of
+//! demonstrations), [`lines`].
 
 pub mod bands;
+pub mod course;
 pub mod curve;
 pub mod decay;
 pub mod distance;
@@ -11,6 +13,7 @@ pub mod dos;
 pub mod heatmap;
 pub mod histogram;
 pub mod in_context;
+pub mod lines;
 pub mod parity;
 pub mod png;
 pub mod recall;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
+use tesseral::lm::parallel_context::training::ContextConfig;
 use tesseral::lm::training::LmConfig;
 use tesseral::physics::config::Config;
 
@@ -14,9 +15,18 @@ fn configs() -> Vec<PathBuf> {
     files
 }
 
-/// Configurations of language models have a section `model`.
+fn has(file: &Path, key: &str) -> bool {
+    std::fs::read_to_string(file).unwrap().parse::<toml::Table>().unwrap().contains_key(key)
+}
+
+/// Stages of parallel contexts say which they are.
+fn is_context(file: &Path) -> bool {
+    has(file, "stage")
+}
+
+/// Other configurations of language models have a section `model`.
 fn is_lm(file: &Path) -> bool {
-    std::fs::read_to_string(file).unwrap().parse::<toml::Table>().unwrap().contains_key("model")
+    has(file, "model") && !is_context(file)
 }
 
 #[test]
@@ -28,7 +38,12 @@ fn every_file_is_read() {
         let again = LmConfig::parse(&config.to_toml().unwrap(), file, &[]).unwrap();
         assert_eq!(again, config, "{}", file.display());
     }
-    for file in files.into_iter().filter(|f| !is_lm(f)) {
+    for file in files.iter().filter(|f| is_context(f)) {
+        let config = ContextConfig::read(file, &[]).unwrap_or_else(|e| panic!("{e}"));
+        let again = ContextConfig::parse(&config.to_toml().unwrap(), file, &[]).unwrap();
+        assert_eq!(again, config, "{}", file.display());
+    }
+    for file in files.into_iter().filter(|f| !is_lm(f) && !is_context(f)) {
         let config = Config::read(&file, &[]).unwrap_or_else(|e| panic!("{e}"));
         for root in &config.data.roots {
             assert!(root.is_dir(), "{}: data.roots: {} is not there", file.display(), root.display());
@@ -64,4 +79,17 @@ fn the_template_of_language_models_names_every_key() {
         }
     }
     assert!(text.lines().filter(|line| line.starts_with("# ")).count() > 10);
+}
+
+#[test]
+fn the_stages_of_contexts_name_every_key() {
+    let all: Vec<String> =
+        configs().iter().filter(|f| is_context(f)).map(|f| std::fs::read_to_string(f).unwrap()).collect();
+    let defaults: toml::Table = ContextConfig::default().to_toml().unwrap().parse().unwrap();
+    for section in ["model", "data", "distil"] {
+        for key in defaults[section].as_table().unwrap().keys() {
+            let begins = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+            assert!(all.iter().any(|text| text.lines().any(begins)), "{section}.{key} is in no configuration");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Language models: Llama-family decoders, their files, their data, and training recipes on them.
 //!
-//! Modules, each using only those above it: [`error`], [`model`], [`objective`], [`data`], [`training`],
-//! [`long_context`], [`evaluation`], [`tuning`], [`benchmark`].
+//! Modules, each using only those above it: [`error`], [`model`], [`objective`], [`data`], [`training`], [`pruning`],
+//! [`long_context`], [`evaluation`], [`parallel_context`], [`screenshot`], [`tuning`], [`benchmark`].
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,9 @@ pub mod evaluation;
 pub mod long_context;
 pub mod model;
 pub mod objective;
+pub mod pruning;
+pub mod parallel_context;
+pub mod screenshot;
 pub mod training;
 pub mod tuning;
 

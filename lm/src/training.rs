@@ -6,7 +6,7 @@
 pub mod config;
 pub mod corpus;
 pub mod run;
-mod text;
+pub(crate) mod text;
 
 pub use config::LmConfig;
 pub use corpus::Corpus;

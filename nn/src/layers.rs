@@ -1,7 +1,8 @@
 //! Plain differentiable layers.
 //!
 //! Modules: [`dense`] (linear with bias), [`mod@linear`] (without), [`activation`], [`arrange`], [`bias`],
-//! [`embedding`], [`gaussian`] (radial basis), [`loss`], [`norm`], [`mod@rms_norm`], [`rope`], [`mod@swiglu`], [`mod@cross_entropy`].
+//! [`embedding`], [`gaussian`] (radial basis), [`mod@gelu`], [`loss`], [`norm`], [`mod@rms_norm`], [`rope`], [`scale`] (rows and
+//! columns), [`mod@swiglu`], [`mod@cross_entropy`].
 
 pub mod activation;
 pub mod arrange;
@@ -10,11 +11,13 @@ pub mod cross_entropy;
 pub mod dense;
 pub mod embedding;
 pub mod gaussian;
+pub mod gelu;
 pub mod linear;
 pub mod loss;
 pub mod norm;
 pub mod rms_norm;
 pub mod rope;
+pub mod scale;
 pub mod swiglu;
 
 pub use bias::add_bias;
@@ -23,4 +26,5 @@ pub use dense::Dense;
 pub use embedding::embed;
 pub use linear::linear;
 pub use rms_norm::rms_norm;
+pub use scale::{scale_columns, scale_rows};
 pub use swiglu::swiglu;

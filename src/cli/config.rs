@@ -2,18 +2,19 @@
 
 use anyhow::{Context, Result};
 use clap::{Subcommand, ValueEnum};
+use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tesseral::lm::{self, training::LmConfig};
-use tesseral::physics::Error;
+use tesseral::lm::parallel_context::training::ContextConfig;
+use tesseral::lm::pruning::PruneConfig;
+use tesseral::lm::screenshot::training::ScreenshotConfig;
+use tesseral::lm::training::LmConfig;
+use tesseral::lm::tuning::TuneConfig;
 use tesseral::physics::config::Config;
+use tesseral::{lm, physics};
 
 use super::{Common, Usage};
-
-/// The commented configurations that `init` prints.
-const PHYSICS: &str = include_str!("../../configs/physics-graphene.toml");
-const LM: &str = include_str!("../../configs/lm-template.toml");
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -35,49 +36,101 @@ pub(crate) enum Kind {
     Physics,
     /// Training of a language model
     Lm,
+    /// Tuning of a language model to a task
+    Tune,
+    /// Pruning of a language model
+    Prune,
+    /// Reading contexts in parallel
+    Context,
+    /// Screenshot language models
+    Screenshot,
 }
 
-/// Language models have a section `model`, Hamiltonians have none.
-fn is_lm(file: &Path) -> bool {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("model"))
+impl Kind {
+    /// What a file is for, by a key that only its kind has.
+    fn of(file: &Path) -> Self {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let table = text.parse::<toml::Table>().unwrap_or_default();
+        let kinds = [
+            ("target", Kind::Prune),
+            ("stage", Kind::Context),
+            ("render", Kind::Screenshot),
+            ("task", Kind::Tune),
+            ("model", Kind::Lm),
+        ];
+        kinds.iter().find(|(key, _)| table.contains_key(*key)).map_or(Kind::Physics, |(_, kind)| *kind)
+    }
+
+    /// A commented configuration, and the name of its file.
+    fn template(self) -> (&'static str, &'static str) {
+        match self {
+            Kind::Physics => (include_str!("../../configs/physics-graphene.toml"), "physics-graphene.toml"),
+            Kind::Lm => (include_str!("../../configs/lm-template.toml"), "lm-template.toml"),
+            Kind::Tune => {
+                (include_str!("../../configs/tune/movie-sentiment-mezo.toml"), "movie-sentiment-mezo.toml")
+            }
+            Kind::Prune => (include_str!("../../configs/prune/smollm2-50m.toml"), "smollm2-50m.toml"),
+            Kind::Context => (include_str!("../../configs/cepe-contexts.toml"), "cepe-contexts.toml"),
+            Kind::Screenshot => (include_str!("../../configs/screenshot/masked.toml"), "masked.toml"),
+        }
+    }
+
+    /// The configuration that a text makes, with its defaults, for `--json`.
+    fn parse(self, text: &str, path: &Path) -> Result<serde_json::Value> {
+        fn value<T: Serialize>(config: T) -> Result<serde_json::Value> {
+            Ok(serde_json::to_value(config)?)
+        }
+        match self {
+            Kind::Physics => value(Config::parse(text, path, &[])?),
+            Kind::Lm => value(LmConfig::parse(text, path, &[])?),
+            Kind::Tune => value(TuneConfig::parse(text, path, &[])?),
+            Kind::Prune => value(PruneConfig::parse(text, path, &[])?),
+            Kind::Context => value(ContextConfig::parse(text, path, &[])?),
+            Kind::Screenshot => value(ScreenshotConfig::parse(text, path, &[])?),
+        }
+    }
+
+    /// All mistakes of a file; none: it is fine.
+    fn mistakes(self, file: &Path, set: &[String]) -> Result<Vec<String>> {
+        let found = match self {
+            Kind::Physics => match Config::read(file, set) {
+                Err(physics::Error::Config { problems, .. }) => return Ok(problems),
+                other => return Ok(other.map(|_| Vec::new())?),
+            },
+            Kind::Lm => LmConfig::read(file, set).map(drop),
+            Kind::Tune => TuneConfig::read(file, set).map(drop),
+            Kind::Prune => PruneConfig::read(file, set).map(drop),
+            Kind::Context => ContextConfig::read(file, set).map(drop),
+            Kind::Screenshot => ScreenshotConfig::read(file, set).map(drop),
+        };
+        match found {
+            Err(lm::Error::Invalid { problems, .. }) => Ok(problems),
+            other => Ok(other.map(|()| Vec::new()).context(Usage("configuration"))?),
+        }
+    }
 }
 
 impl Verb {
     pub(crate) fn run(&self, common: &Common) -> Result<ExitCode> {
         match self {
-            Verb::Init { kind: Kind::Physics } => {
+            Verb::Init { kind } => {
                 common.no_config()?;
-                let defaults = Config::parse(PHYSICS, Path::new("physics-graphene.toml"), &[])?;
-                common.print(&defaults, || PHYSICS.to_owned())?;
+                let (text, name) = kind.template();
+                common.print(&kind.parse(text, Path::new(name))?, || text.to_owned())?;
             }
-            Verb::Init { kind: Kind::Lm } => {
-                common.no_config()?;
-                let defaults = LmConfig::parse(LM, Path::new("lm-template.toml"), &[])?;
-                common.print(&defaults, || LM.to_owned())?;
-            }
-            Verb::Check { file } if is_lm(file) => match LmConfig::read(file, &common.set) {
-                Err(lm::Error::Invalid { problems, path }) if common.json => {
-                    common.print(&json!({"ok": false, "path": path, "problems": problems}), String::new)?;
-                    return Ok(ExitCode::from(2));
-                }
-                other => {
-                    other.context(Usage("configuration"))?;
+            Verb::Check { file } => {
+                let problems = Kind::of(file).mistakes(file, &common.set)?;
+                if problems.is_empty() {
                     let value = json!({"ok": true, "path": file, "problems": []});
                     common.print(&value, || format!("{}: no mistakes", file.display()))?;
-                }
-            },
-            Verb::Check { file } => match Config::read(file, &common.set) {
-                Err(Error::Config { problems, path }) if common.json => {
-                    common.print(&json!({"ok": false, "path": path, "problems": problems}), String::new)?;
+                } else if common.json {
+                    common.print(&json!({"ok": false, "path": file, "problems": problems}), String::new)?;
                     return Ok(ExitCode::from(2));
+                } else {
+                    let all = lm::Error::Invalid { path: file.clone(), problems };
+                    return Err(anyhow::Error::from(all).context(Usage("configuration")));
                 }
-                other => {
-                    other?;
-                    let value = json!({"ok": true, "path": file, "problems": []});
-                    common.print(&value, || format!("{}: no mistakes", file.display()))?;
-                }
-            },
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

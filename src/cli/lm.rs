@@ -1,12 +1,16 @@
-//! `tesseral lm pack | train | tune | replay | generate | recall | perplexity | eval | bench`: a file a verb.
+//! `tesseral lm train | tune | replay | prune | context | screenshot | generate | pack | recall | perplexity | eval | bench`: a
+//! file a verb.
 
 mod bench;
+mod context;
 mod eval;
 mod generate;
 mod pack;
 mod perplexity;
+mod prune;
 mod recall;
 mod replay;
+mod screenshot;
 mod train;
 mod tune;
 
@@ -26,12 +30,20 @@ pub(crate) enum Verb {
     Tune(tune::Tune),
     /// Make the model of a zeroth-order run from its first weights and its scalars
     Replay(replay::Replay),
+    /// Cut a smaller model of a wanted shape out of a larger one
+    Prune(prune::Prune),
     /// Pack documents into rows to train on, an MDS folder
     Pack(pack::Pack),
     /// Recall of facts at a distance, by length and depth
     Recall(recall::Recall),
     /// Perplexity of the same tokens with more or less context
     Perplexity(perplexity::Perplexity),
+    /// Long contexts read in parallel (CEPE): train, perplexity, generate
+    #[command(subcommand)]
+    Context(context::Context),
+    /// Models that read text as pixels: render, train, evaluate
+    #[command(subcommand)]
+    Screenshot(screenshot::Screenshot),
     /// Benchmarks: run, ls, validate
     #[command(subcommand)]
     Eval(eval::Eval),
@@ -41,17 +53,23 @@ pub(crate) enum Verb {
 
 impl Verb {
     pub(crate) fn run(&self, common: &Common) -> Result<ExitCode> {
-        if !matches!(self, Verb::Train(_) | Verb::Tune(_)) {
-            common.no_config()?;
+        match self {
+            Verb::Train(_) | Verb::Tune(_) | Verb::Prune(_) => {}
+            Verb::Context(verb) if verb.has_config() => {}
+            Verb::Screenshot(verb) if verb.has_config() => {}
+            _ => common.no_config()?,
         }
         match self {
             Verb::Generate(verb) => verb.run(common),
             Verb::Train(verb) => verb.run(common),
             Verb::Tune(verb) => verb.run(common),
             Verb::Replay(verb) => verb.run(common),
+            Verb::Prune(verb) => verb.run(common),
             Verb::Pack(verb) => verb.run(common),
             Verb::Recall(verb) => verb.run(common),
             Verb::Perplexity(verb) => verb.run(common),
+            Verb::Context(verb) => verb.run(common),
+            Verb::Screenshot(verb) => verb.run(common),
             Verb::Eval(verb) => verb.run(common),
             Verb::Bench(verb) => verb.run(common),
         }?;

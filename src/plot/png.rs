@@ -31,6 +31,22 @@ pub fn from_svg(svg: &str, path: &Path) -> Result<Vec<u8>> {
     pixels.encode_png().map_err(|e| wrong(e.to_string()))
 }
 
+/// The bytes of a PNG file of ink, 0 (white) to 255 (black), row by row.
+///
+/// # Errors
+/// Another number of values than pixels, or none; `path` names it in the message.
+pub fn from_ink(ink: &[u8], width: usize, height: usize, path: &Path) -> Result<Vec<u8>> {
+    let wrong = |reason: String| Error::Io { path: path.into(), source: std::io::Error::other(reason) };
+    let size = (u32::try_from(width).unwrap_or(0), u32::try_from(height).unwrap_or(0));
+    let pixels = Pixmap::new(size.0, size.1).filter(|_| ink.len() == width * height);
+    let mut pixels = pixels.ok_or_else(|| wrong(format!("expected {width} x {height} pixels, found {}", ink.len())))?;
+    for (pixel, ink) in pixels.data_mut().chunks_exact_mut(4).zip(ink) {
+        let grey = 255 - ink;
+        pixel.copy_from_slice(&[grey, grey, grey, 255]);
+    }
+    pixels.encode_png().map_err(|e| wrong(e.to_string()))
+}
+
 /// The fonts of the program, read once.
 fn fonts() -> Arc<Database> {
     static FONTS: OnceLock<Arc<Database>> = OnceLock::new();
@@ -69,6 +85,14 @@ mod tests {
         };
         let (nothing, letters, greek) = (dark(&svg("")), dark(&svg("K M")), dark(&svg("Γ")));
         assert!(nothing == 0 && letters > 40 && greek > 20, "{nothing} {letters} {greek}");
+    }
+
+    #[test]
+    fn ink_is_black_on_white() {
+        let png = from_ink(&[0, 255, 100, 0, 0, 0], 3, 2, Path::new("x.png")).unwrap();
+        let pixels = Pixmap::decode_png(&png).unwrap();
+        assert_eq!(pixels.pixels().iter().map(|p| p.red()).collect::<Vec<_>>(), [255, 0, 155, 255, 255, 255]);
+        assert!(from_ink(&[0; 5], 3, 2, Path::new("x.png")).is_err());
     }
 
     #[test]

@@ -58,3 +58,29 @@ pub const ZEROTH_ORDER_DERIVATIVE_F32: f64 = 2e-3;
 pub const OPTIONS: f64 = 1e-10;
 /// Derivatives of such losses along a direction: a difference over 2e-3.
 pub const OPTIONS_DERIVATIVE: f64 = 1e-7;
+/// Hard concrete masks, probabilities and their gradients, f32: absolute.
+pub const MASKS: f64 = 1e-6;
+/// The Lagrangian and its gradients, f32: absolute.
+pub const LAGRANGIAN: f64 = 1e-5;
+/// Logits of masked and of pruned models, f32: absolute.
+pub const PRUNED_LOGITS: f64 = 2e-5;
+/// Steps 0 to 4 of a pruning run (loss, Lagrangian; ten times this for the gradient norm), f32: absolute.
+pub const PRUNING_EARLY: f64 = 1e-4;
+/// Its later steps, which rounding makes chaotic.
+pub const PRUNING_LATE: f64 = 5e-2;
+/// Weights of domains: absolute.
+pub const DOMAIN_WEIGHTS: f64 = 1e-5;
+/// Losses by scaling law: absolute, nats.
+pub const SCALING_LAW: f64 = 1e-4;
+/// Factors of the learning rate: absolute.
+pub const SCHEDULE: f64 = 1e-12;
+/// One layer of cross-attention, f32: absolute.
+pub const CONTEXT_LAYER: f64 = 1e-5;
+/// Logits with contexts in another order, f32: absolute.
+pub const CONTEXT_ORDER: f64 = 1e-5;
+/// Loss of distillation with its cross-entropy: relative.
+pub const DISTILLATION: f64 = 1e-6;
+/// The tiny screenshot models, f32, outputs: absolute (the golden's own).
+pub const SCREENSHOT: f64 = 3e-5;
+/// Coverage of a glyph's pixels against FreeType's, of 255: outlines are rounded differently.
+pub const GLYPH: u8 = 3;

@@ -22,9 +22,14 @@ mod prefix;
 pub use branches::{Branches, PrefixPositions, Text};
 pub use cache::Cache;
 pub use layer::Layer;
+pub(crate) use layer::Tensors;
 pub use layout::Layout;
 pub use low_rank::LowRank;
 pub use prefix::Prefix;
+
+/// What stands between the attention and the feed-forward part of a layer, given its number and what attention made:
+/// the place of recipes that read something else there.
+pub(crate) type Between<'a> = dyn FnMut(usize, Tensor) -> Result<Tensor> + 'a;
 
 /// A model of the Llama family. Its tensors are variables of a parameter collection (to train) or plain (to run; in bf16
 /// if memory is short). Cloning shares them.
@@ -74,14 +79,19 @@ impl Decoder {
     /// # Errors
     /// [`Error::Config`] for a tensor that is missing or of another shape.
     pub fn from_tensors(config: &LlamaConfig, tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
-        Self::build(config, &mut |name, shape| match tensors.get(name) {
-            Some(tensor) if tensor.dims() == shape => Ok(tensor.detach()),
-            Some(tensor) => Err(Error::config(name, format!("expected shape {shape:?}, found {:?}", tensor.dims()))),
-            None => Err(Error::config(name, format!("expected a tensor of shape {shape:?}, found none"))),
+        Self::build(config, &mut stored(tensors))
+    }
+
+    /// From tensors by name that depend on variables, which gradients flow to; each must be there, in its shape.
+    pub(crate) fn connected(config: &LlamaConfig, tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
+        Self::build(config, &mut |name, _| match tensors.get(name) {
+            Some(tensor) => Ok(tensor.clone()),
+            None => Err(Error::config(name, "expected a tensor, found none")),
         })
     }
 
-    fn build(config: &LlamaConfig, tensor: &mut layer::Tensors<'_>) -> Result<Self> {
+    /// From the tensors that `tensor` gives for each name and shape.
+    pub(crate) fn build(config: &LlamaConfig, tensor: &mut Tensors<'_>) -> Result<Self> {
         let (width, vocabulary) = (config.hidden_size, config.vocab_size);
         let embedding = tensor("model.embed_tokens.weight", &[vocabulary, width])?;
         let layers = (0..config.num_hidden_layers).map(|k| Layer::build(k, config, tensor)).collect::<Result<_>>()?;
@@ -154,9 +164,14 @@ impl Decoder {
     /// # Errors
     /// An id beyond the vocabulary, or another number of tokens than the layout has.
     pub fn hidden(&self, ids: &Arc<[u32]>, layout: &Layout) -> Result<Tensor> {
+        self.hidden_with(ids, layout, &mut |_, x| Ok(x))
+    }
+
+    /// As [`Self::hidden`] with something between the parts of each layer.
+    pub(crate) fn hidden_with(&self, ids: &Arc<[u32]>, layout: &Layout, between: &mut Between<'_>) -> Result<Tensor> {
         let mut x = self.embed(ids)?;
-        for layer in &self.layers {
-            x = layer.forward(&x, layout)?;
+        for (k, layer) in self.layers.iter().enumerate() {
+            x = layer.feed_forward(&between(k, layer.attention(&x, layout)?)?)?;
         }
         self.finish(&x)
     }
@@ -174,16 +189,30 @@ impl Decoder {
     /// # Errors
     /// An id beyond the vocabulary; a model in a dtype that the cache has not (f32 and bf16 are run in f32).
     pub fn continue_from(&self, cache: &mut Cache, ids: &[u32]) -> Result<Tensor> {
+        self.continue_with(cache, ids, &mut |_, x| Ok(x))
+    }
+
+    /// As [`Self::continue_from`] with something between the parts of each layer.
+    pub(crate) fn continue_with(&self, cache: &mut Cache, ids: &[u32], between: &mut Between<'_>) -> Result<Tensor> {
         let layout = Layout::following(cache.len(), ids.len(), &self.config)?;
         let mut x = self.embed(&Arc::from(ids))?;
         if x.dtype() != DType::F32 {
             return Err(Error::config("dtype", format!("expected f32 or bf16 to generate, found {:?}", x.dtype())));
         }
-        for (layer, cache) in self.layers.iter().zip(cache.layers()) {
-            x = layer.forward_cached(&x, &layout, cache)?;
+        for (k, (layer, cache)) in self.layers.iter().zip(cache.layers()).enumerate() {
+            x = layer.feed_forward(&between(k, layer.attention_cached(&x, &layout, cache)?)?)?;
         }
         cache.advance(ids.len());
         self.finish(&x)
+    }
+}
+
+/// Gives the tensors of a map, without gradient.
+pub(crate) fn stored(tensors: &BTreeMap<String, Tensor>) -> impl FnMut(&str, &[usize]) -> Result<Tensor> {
+    |name, shape| match tensors.get(name) {
+        Some(tensor) if tensor.dims() == shape => Ok(tensor.detach()),
+        Some(tensor) => Err(Error::config(name, format!("expected shape {shape:?}, found {:?}", tensor.dims()))),
+        None => Err(Error::config(name, format!("expected a tensor of shape {shape:?}, found none"))),
     }
 }
 

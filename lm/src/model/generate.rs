@@ -120,49 +120,72 @@ impl TextModel {
     ) -> Result<Generated> {
         options.sampling.validate()?;
         let end_ids = options.end_ids.clone().unwrap_or_else(|| self.decoder.config().end_ids());
-        let (mut stream, mut stops) = (self.tokenizer.stream(options.show_special), StopStrings::new(&options.stop));
-        let (mut text, mut tokens, mut finish) = (String::new(), Vec::new(), "length");
         let clock = Instant::now();
-        let mut logits = reader.read(&self.decoder, ids)?.to_vec();
-        let prompt_seconds = clock.elapsed().as_secs_f64();
-        let cache = &mut reader.cache;
-        let clock = Instant::now();
-        let mut say = |piece: String| {
-            if !piece.is_empty() {
-                tell(&piece);
-                text.push_str(&piece);
-            }
-        };
-        while tokens.len() < options.max_tokens {
-            let id = options.sampling.choose(&logits, cache.len() as u64);
-            tokens.push(id);
-            let (piece, stopped) = stops.push(&stream.push(id)?);
-            say(piece);
-            if stopped || end_ids.contains(&id) {
-                finish = if stopped { "stop" } else { "end" };
-                break;
-            }
-            if tokens.len() < options.max_tokens {
-                logits = next_logits(&self.decoder, cache, id)?;
-            }
-        }
-        let seconds = clock.elapsed().as_secs_f64();
-        if finish != "stop" {
-            let (piece, stopped) = stops.push(&stream.finish()?);
-            say(piece);
-            if !stopped {
-                say(stops.finish());
-            }
-        }
-        Ok(Generated {
-            text,
-            prompt_tokens: ids.len(),
-            finish,
-            prompt_tokens_per_s: ids.len() as f64 / prompt_seconds.max(f64::MIN_POSITIVE),
-            generated_tokens_per_s: tokens.len().saturating_sub(1) as f64 / seconds.max(f64::MIN_POSITIVE),
-            tokens,
-        })
+        let logits = reader.read(&self.decoder, ids)?.to_vec();
+        let prompt = Prompt { tokens: ids.len(), seconds: clock.elapsed().as_secs_f64(), logits };
+        let mut next = |id| next_logits(&self.decoder, &mut reader.cache, id);
+        sample(&self.tokenizer, prompt, &end_ids, options, &mut next, tell)
     }
+}
+
+/// A prompt that was read.
+pub(crate) struct Prompt {
+    /// Its tokens.
+    pub(crate) tokens: usize,
+    /// Time that it took, s.
+    pub(crate) seconds: f64,
+    /// After its last token.
+    pub(crate) logits: Vec<f32>,
+}
+
+/// Draws token after token; `next` gives the logits after one more.
+pub(crate) fn sample(
+    tokenizer: &Tokenizer,
+    prompt: Prompt,
+    end_ids: &[u32],
+    options: &GenerateOptions,
+    next: &mut dyn FnMut(u32) -> Result<Vec<f32>>,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Generated> {
+    let (mut stream, mut stops) = (tokenizer.stream(options.show_special), StopStrings::new(&options.stop));
+    let (mut text, mut tokens, mut finish) = (String::new(), Vec::new(), "length");
+    let mut logits = prompt.logits;
+    let clock = Instant::now();
+    let mut say = |piece: String| {
+        if !piece.is_empty() {
+            tell(&piece);
+            text.push_str(&piece);
+        }
+    };
+    while tokens.len() < options.max_tokens {
+        let id = options.sampling.choose(&logits, (prompt.tokens + tokens.len()) as u64);
+        tokens.push(id);
+        let (piece, stopped) = stops.push(&stream.push(id)?);
+        say(piece);
+        if stopped || end_ids.contains(&id) {
+            finish = if stopped { "stop" } else { "end" };
+            break;
+        }
+        if tokens.len() < options.max_tokens {
+            logits = next(id)?;
+        }
+    }
+    let seconds = clock.elapsed().as_secs_f64();
+    if finish != "stop" {
+        let (piece, stopped) = stops.push(&stream.finish()?);
+        say(piece);
+        if !stopped {
+            say(stops.finish());
+        }
+    }
+    Ok(Generated {
+        text,
+        prompt_tokens: prompt.tokens,
+        finish,
+        prompt_tokens_per_s: prompt.tokens as f64 / prompt.seconds.max(f64::MIN_POSITIVE),
+        generated_tokens_per_s: tokens.len().saturating_sub(1) as f64 / seconds.max(f64::MIN_POSITIVE),
+        tokens,
+    })
 }
 
 /// Reads prompts one after the other; of what a prompt shares with the one before it, whole blocks are not read again.

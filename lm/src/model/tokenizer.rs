@@ -1,5 +1,7 @@
 //! Text to token ids and back: byte-pair encodings of Hugging Face folders, or what a GGUF file holds of one.
 
+pub mod learn;
+
 use crate::model::llama::LlamaConfig;
 use crate::model::weights::{Layout, gguf};
 use crate::{Error, Result};

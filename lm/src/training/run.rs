@@ -125,7 +125,7 @@ pub fn train(
     }
     files::write_atomic(&run.join("config.toml"), config_text.as_bytes())?;
     let began = SystemTime::now();
-    write_run(run, config, began, None)?;
+    write_run(run, config.seed, began, None)?;
     let (recompute, shards) = (config.recompute, config.sequence_shards);
     let mut task = LmTask { decoder: decoder.clone(), corpus: &corpus, validation, recompute, shards };
     let summary = trainer.run(&mut task, observer, stop)?;
@@ -137,7 +137,7 @@ pub fn train(
     let weights = Weights { config: start.config, tensors: parameters.snapshot()?, source: start.source };
     let model = run.join("model");
     weights.save(&model, SaveOptions::default())?;
-    write_run(run, config, began, Some(SystemTime::now()))?;
+    write_run(run, config.seed, began, Some(SystemTime::now()))?;
     Ok(Report {
         run: run.into(),
         model,
@@ -202,12 +202,13 @@ fn last_checkpoint(run: &Path) -> Result<PathBuf> {
     found.ok_or_else(|| Error::format(run, "model.init_from: expected a run folder with checkpoints, found none"))
 }
 
-fn write_run(run: &Path, config: &LmConfig, began: SystemTime, ended: Option<SystemTime>) -> Result<()> {
+/// Writes `run.json`: version, arguments, seed, begin and end.
+pub(crate) fn write_run(run: &Path, seed: u64, began: SystemTime, ended: Option<SystemTime>) -> Result<()> {
     let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let value = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "arguments": std::env::args().collect::<Vec<_>>(),
-        "seed": config.seed,
+        "seed": seed,
         "start_unix_s": seconds(began),
         "end_unix_s": ended.map(seconds),
     });

@@ -16,7 +16,7 @@ use std::path::Path;
 use tesseral_nn::rng::Streams;
 
 /// Rows of `config.row` tokens from the documents of its files, each closed by the end of text `end`.
-pub(super) fn batches(config: &TextConfig, tokenizer: Option<&Tokenizer>, end: Option<u32>) -> Result<Vec<Batch>> {
+pub(crate) fn batches(config: &TextConfig, tokenizer: Option<&Tokenizer>, end: Option<u32>) -> Result<Vec<Batch>> {
     let content = Content::Text(config.field.clone());
     let reader = Reader { content: &content, tokenizer, template: None, end };
     let method = Method::Single { min_length: config.min_document, intact: false, overlap: 0, continuation: None };
@@ -43,7 +43,7 @@ fn batch(row: &Row, collator: &Collator) -> Result<Batch> {
 }
 
 /// Packed rows of several folders in the order of their mixture.
-pub(super) struct MixedRows {
+pub(crate) struct MixedRows {
     sources: Vec<MdsRows>,
     order: Vec<Pick>,
     collator: Collator,
@@ -51,7 +51,7 @@ pub(super) struct MixedRows {
 
 impl MixedRows {
     /// Opens the folders; relative ones are taken from `folder`.
-    pub(super) fn open(config: &RowsConfig, folder: &Path, streams: Streams) -> Result<Self> {
+    pub(crate) fn open(config: &RowsConfig, folder: &Path, streams: Streams) -> Result<Self> {
         let (mut sources, mut shares) = (Vec::new(), Vec::new());
         for text in &config.sources {
             let source: Source = text.parse()?;

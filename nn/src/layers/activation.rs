@@ -35,6 +35,28 @@ pub fn times_constant(x: &Tensor, constant: &Tensor) -> Result<Tensor> {
     apply(Times, &[x, &constant.detach()])
 }
 
+/// Hyperbolic tangent, element by element; f32 or f64.
+///
+/// # Errors
+/// Another dtype.
+pub fn tanh(x: &Tensor) -> Result<Tensor> {
+    apply(Tanh, &[x])
+}
+
+struct Tanh;
+
+impl Operation for Tanh {
+    const NAME: &'static str = "tanh";
+
+    fn forward<T: Real>(&self, inputs: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
+        Ok((inputs[0].data.iter().map(|x| x.tanh()).collect(), inputs[0].dims.to_vec()))
+    }
+
+    fn backward<T: Real>(&self, _: &[Array<T>], y: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
+        Ok(vec![y.iter().zip(dy).map(|(y, dy)| *dy * (T::one() - *y * *y)).collect()])
+    }
+}
+
 struct Times;
 
 impl Operation for Times {

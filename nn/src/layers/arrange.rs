@@ -1,4 +1,5 @@
-//! Rows picked by index and columns put side by side: the data movement of networks on graphs.
+//! Rows picked by index, matrices put side by side or one below another: the data movement of networks on graphs, and of
+//! those that see some of their inputs.
 
 use crate::kernels::{Array, Operation, Real, apply, rows};
 use candle_core::{Result, Tensor};
@@ -27,6 +28,39 @@ pub fn side_by_side(parts: &[&Tensor]) -> Result<Tensor> {
         candle_core::bail!("side_by_side: two or three matrices of equal rows expected, found {dims:?}");
     }
     apply(SideBySide, parts)
+}
+
+/// Two or three matrices of the same width, one below another.
+///
+/// # Errors
+/// Different widths, or another number of matrices.
+pub fn stacked(parts: &[&Tensor]) -> Result<Tensor> {
+    let dims = parts.iter().map(|x| x.dims2()).collect::<Result<Vec<_>>>()?;
+    if !(2..=3).contains(&dims.len()) || dims.iter().any(|d| d.1 != dims[0].1) {
+        candle_core::bail!("stacked: two or three matrices of equal width expected, found {dims:?}");
+    }
+    apply(Stacked, parts)
+}
+
+struct Stacked;
+
+impl Operation for Stacked {
+    const NAME: &'static str = "stacked";
+
+    fn forward<T: Real>(&self, inputs: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
+        let y: Vec<T> = inputs.iter().flat_map(|x| x.data).copied().collect();
+        Ok((y, vec![inputs.iter().map(Array::rows).sum(), inputs[0].dims[1]]))
+    }
+
+    fn backward<T: Real>(&self, inputs: &[Array<T>], _: &[T], dy: &[T], wanted: &[bool]) -> Result<Vec<Vec<T>>> {
+        let mut rest = dy;
+        let part = |(x, wanted): (&Array<T>, &bool)| {
+            let (mine, after) = rest.split_at(x.data.len());
+            rest = after;
+            if *wanted { mine.to_vec() } else { Vec::new() }
+        };
+        Ok(inputs.iter().zip(wanted).map(part).collect())
+    }
 }
 
 struct Gather {
@@ -124,6 +158,17 @@ mod tests {
         let gradient = |y: &Tensor| backward(&(y * &weight)?.sum_all()?)?.get(&x).unwrap().to_vec2::<f64>();
         let (a, b) = (gradient(&ours)?, gradient(&plain)?);
         assert!(a.iter().flatten().zip(b.iter().flatten()).all(|(a, b)| (a - b).abs() < 1e-15));
+        // Rows below another.
+        let below = |y: &Tensor| {
+            let sum = (y * Tensor::cat(&[&weight, &weight, &weight], 0)?)?.sum_all()?;
+            backward(&sum)?.get(&x).unwrap().to_vec2::<f64>()
+        };
+        let seven = |x: &Tensor| gather(&side_by_side(&[x, x])?, &Arc::from([0, 1, 2, 4]), 1..8);
+        let (a, b) = (seven(&x)?, weight.affine(2.0, 0.0)?);
+        let (ours, plain) = (stacked(&[&a, &b, &a])?, Tensor::cat(&[&a, &b, &a], 0)?);
+        assert_eq!(ours.to_vec2::<f64>()?, plain.to_vec2::<f64>()?);
+        assert_eq!(below(&ours)?, below(&plain)?);
+        assert!(stacked(&[&x, &weight]).is_err());
         assert!(gather(&x, &Arc::from([5]), 0..2).is_err() && gather(&x, &index, 0..7).is_err());
         assert!(side_by_side(&[&x, &weight]).is_err());
         Ok(())

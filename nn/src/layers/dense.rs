@@ -31,6 +31,14 @@ impl Dense {
         Self::with_init(scope, inputs, outputs, Init::Constant(0.0), Init::Constant(0.0))
     }
 
+    /// As [`Self::new`] with a normal weight of this standard deviation and a bias of zero.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn normal(scope: &Scope, inputs: usize, outputs: usize, sigma: f64) -> Result<Self> {
+        Self::with_init(scope, inputs, outputs, Init::Normal(sigma), Init::Constant(0.0))
+    }
+
     fn with_init(scope: &Scope, inputs: usize, outputs: usize, weight: Init, bias: Init) -> Result<Self> {
         Ok(Dense {
             weight: scope.parameter("weight", (outputs, inputs), weight)?,

@@ -4,22 +4,32 @@ use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use crate::{Init, Result, Scope};
 use candle_core::Tensor;
 
-/// `y = (x - mean) / sqrt(variance + 1e-5) * weight + bias`, statistics over the columns of each row.
+/// `y = (x - mean) / sqrt(variance + epsilon) * weight + bias`, statistics over the columns of each row.
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
+    epsilon: f64,
 }
 
 impl LayerNorm {
-    /// Declares `weight` (1) and `bias` (0), `[width]`.
+    /// Declares `weight` (1) and `bias` (0), `[width]`; epsilon is PyTorch's 1e-5.
     ///
     /// # Errors
     /// A parameter of the same name and another shape.
     pub fn new(scope: &Scope, width: usize) -> Result<Self> {
+        Self::with_epsilon(scope, width, EPSILON)
+    }
+
+    /// As [`Self::new`] with another epsilon.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_epsilon(scope: &Scope, width: usize, epsilon: f64) -> Result<Self> {
         Ok(LayerNorm {
             weight: scope.parameter("weight", width, Init::Constant(1.0))?,
             bias: scope.parameter("bias", width, Init::Constant(0.0))?,
+            epsilon,
         })
     }
 
@@ -35,11 +45,13 @@ impl LayerNorm {
                 found: format!("{:?}", x.dims()),
             });
         }
-        Ok(apply(Norm, &[x, &self.weight, &self.bias])?)
+        Ok(apply(Norm { epsilon: self.epsilon }, &[x, &self.weight, &self.bias])?)
     }
 }
 
-struct Norm;
+struct Norm {
+    epsilon: f64,
+}
 
 const EPSILON: f64 = 1e-5;
 
@@ -48,8 +60,9 @@ impl Operation for Norm {
 
     fn forward<T: Real>(&self, x: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (count, d) = (x[0].dims[0], x[0].dims[1]);
+        let epsilon = T::of(self.epsilon);
         let y = rows::build(d, &rows::all(count), |chunk, y| {
-            norm_rows(&x[0].data[chunk.start * d..chunk.end * d], x[1].data, x[2].data, y);
+            norm_rows(&x[0].data[chunk.start * d..chunk.end * d], x[1].data, x[2].data, epsilon, y);
         });
         Ok((y, x[0].dims.to_vec()))
     }
@@ -58,23 +71,23 @@ impl Operation for Norm {
         let d = x[0].dims[1];
         let mut dx = vec![T::zero(); x[0].data.len()];
         let (mut dw, mut db) = (vec![T::zero(); d], vec![T::zero(); d]);
-        norm_gradients(x[0].data, x[1].data, dy, &mut dx, &mut dw, &mut db);
+        norm_gradients(x[0].data, x[1].data, T::of(self.epsilon), dy, &mut dx, &mut dw, &mut db);
         Ok(vec![dx, dw, db])
     }
 }
 
 #[inline(always)]
-fn statistics<T: Real>(x: &[T]) -> (T, T) {
+fn statistics<T: Real>(x: &[T], epsilon: T) -> (T, T) {
     let n = T::of(x.len() as f64);
     let mean = x.iter().copied().sum::<T>() / n;
     let variance = x.iter().map(|x| (*x - mean) * (*x - mean)).sum::<T>() / n;
-    (mean, T::one() / (variance + T::of(EPSILON)).sqrt())
+    (mean, T::one() / (variance + epsilon).sqrt())
 }
 
 vectorised! {
-    fn norm_rows<T>(x: &[T], w: &[T], b: &[T], y: &mut [T]) {
+    fn norm_rows<T>(x: &[T], w: &[T], b: &[T], epsilon: T, y: &mut [T]) {
         for (x, y) in x.chunks_exact(w.len()).zip(y.chunks_exact_mut(w.len())) {
-            let (mean, inverse) = statistics(x);
+            let (mean, inverse) = statistics(x, epsilon);
             for c in 0..w.len() {
                 y[c] = (x[c] - mean) * inverse * w[c] + b[c];
             }
@@ -83,11 +96,11 @@ vectorised! {
 }
 
 vectorised! {
-    fn norm_gradients<T>(x: &[T], w: &[T], dy: &[T], dx: &mut [T], dw: &mut [T], db: &mut [T]) {
+    fn norm_gradients<T>(x: &[T], w: &[T], epsilon: T, dy: &[T], dx: &mut [T], dw: &mut [T], db: &mut [T]) {
         let d = w.len();
         let n = T::of(d as f64);
         for ((x, dy), dx) in x.chunks_exact(d).zip(dy.chunks_exact(d)).zip(dx.chunks_exact_mut(d)) {
-            let (mean, inverse) = statistics(x);
+            let (mean, inverse) = statistics(x, epsilon);
             let (mut sum, mut projection) = (T::zero(), T::zero());
             for c in 0..d {
                 let (z, g) = ((x[c] - mean) * inverse, dy[c] * w[c]);

@@ -12,6 +12,7 @@ mod state;
 mod task;
 
 pub use config::{NonFinitePolicy, TrainConfig};
+pub use frozen::fingerprint;
 pub use task::{StepContext, Task, Validation};
 
 use super::observer::{Observer, Start, Step, ValidationEvent};
@@ -73,6 +74,8 @@ pub struct Trainer {
     skipped_in_a_row: u64,
     last_validation: Option<u64>,
     last_checkpoint: Option<u64>,
+    /// Of a resumed run, until the task has it.
+    task_state: Option<serde_json::Value>,
 }
 
 /// Skipped updates in a row after which a run ends in an error.
@@ -114,6 +117,7 @@ impl Trainer {
             skipped_in_a_row: 0,
             last_validation: None,
             last_checkpoint: None,
+            task_state: None,
             config,
         })
     }
@@ -162,6 +166,9 @@ impl Trainer {
             });
         }
         self.samples = Some(samples);
+        if let Some(state) = self.task_state.take() {
+            task.restore(&state)?;
+        }
         let total = self.config.total_steps(samples);
         let schedule =
             Schedule::new(self.config.schedule, self.config.optimizer.learning_rate, total.unwrap_or_default())?;
@@ -200,7 +207,7 @@ impl Trainer {
             }
             let stopped = stop.load(Ordering::Relaxed);
             if last || stopped || due(self.config.checkpoint_every, self.step, epoch_ended) {
-                self.checkpoint(observer)?;
+                self.checkpoint(task, observer)?;
             }
             if stopped && !last {
                 return Err(Error::Interrupted { step: self.step });
@@ -212,7 +219,7 @@ impl Trainer {
             self.last_checkpoint = None;
         }
         if self.last_checkpoint != Some(self.step) {
-            self.checkpoint(observer)?;
+            self.checkpoint(task, observer)?;
         }
         self.frozen.iter().try_for_each(Frozen::check)?;
         if let Some(run) = &self.run {
@@ -379,10 +386,10 @@ impl Trainer {
         Ok(())
     }
 
-    fn checkpoint(&mut self, observer: &mut dyn Observer) -> Result<()> {
+    fn checkpoint(&mut self, task: &dyn Task, observer: &mut dyn Observer) -> Result<()> {
         self.frozen.iter().try_for_each(Frozen::check)?;
         let contents = match &self.run {
-            Some(_) => self.contents()?,
+            Some(_) => self.contents(task.state())?,
             None => return Ok(()),
         };
         let best = self.best.as_ref().map(|best| best.step);

@@ -1,4 +1,5 @@
-//! Packed rows in MDS folders, in the columns of ProLong: `input_ids`, `indices` `[n, 2]`, `length`, `domain`, `mask`.
+//! Packed rows in MDS folders, in the columns of ProLong: `input_ids`, `indices` `[n, 2]`, `length`, `domain`, `mask`. Those of
+//! Sheared LLaMA, `tokens` (bytes, two an id, little-endian) and `set`, are read too.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use tesseral_datasets::mds::{Reader, Sample, writer};
 use super::{Row, RowSource};
 use crate::{Error, Result};
 
-/// Rows of an MDS folder; `input_ids` alone must be there.
+/// Rows of an MDS folder; `input_ids` (or `tokens`) alone must be there.
 #[derive(Debug)]
 pub struct MdsRows {
     folder: PathBuf,
@@ -37,7 +38,10 @@ impl RowSource for MdsRows {
 }
 
 fn decode(sample: &Sample) -> Result<Row, (&'static str, String)> {
-    let ids = numbers::<u32>(sample, "input_ids")?.ok_or(("input_ids", "expected an array, found none".to_string()))?;
+    let ids = match sample.get("tokens") {
+        Some(Value::Bytes(bytes)) if !sample.contains_key("input_ids") => pairs(bytes)?,
+        _ => numbers::<u32>(sample, "input_ids")?.ok_or(("input_ids", "expected an array, found none".to_string()))?,
+    };
     if let Some(Value::Int(length)) = sample.get("length").filter(|n| **n != Value::Int(ids.len() as i128)) {
         return Err(("length", format!("expected {} as input_ids, found {length}", ids.len())));
     }
@@ -45,12 +49,21 @@ fn decode(sample: &Sample) -> Result<Row, (&'static str, String)> {
     if !bounds.len().is_multiple_of(2) {
         return Err(("indices", format!("expected pairs, found {} numbers", bounds.len())));
     }
-    let domain = match sample.get("domain") {
+    let domain = match sample.get("domain").or(sample.get("set")) {
         Some(Value::Str(domain)) => domain.clone(),
         _ => String::new(),
     };
     let documents = bounds.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     Ok(Row { input_ids: ids, documents, mask: numbers(sample, "mask")?, domain })
+}
+
+/// Ids of two bytes each.
+fn pairs(bytes: &[u8]) -> Result<Vec<u32>, (&'static str, String)> {
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(("tokens", format!("expected two bytes an id, found {} bytes", bytes.len())));
+    }
+    Ok(pairs.iter().map(|pair| u32::from(u16::from_le_bytes(*pair))).collect())
 }
 
 fn numbers<T: TryFrom<i128>>(sample: &Sample, column: &'static str) -> Result<Option<Vec<T>>, (&'static str, String)> {

@@ -11,7 +11,7 @@ use tesseral_nn::layers::rope::rotate;
 use tesseral_nn::layers::{activation::add, add_bias, linear, rms_norm, swiglu};
 
 /// Gives the tensor of a name and shape.
-pub(super) type Tensors<'a> = dyn FnMut(&str, &[usize]) -> Result<Tensor> + 'a;
+pub(crate) type Tensors<'a> = dyn FnMut(&str, &[usize]) -> Result<Tensor> + 'a;
 
 /// `x W^T`, plus a bias where the model has them, plus a low-rank addition where one was made.
 #[derive(Clone)]
@@ -114,10 +114,9 @@ impl Layer {
     }
 
     /// The same for tokens that follow those in the cache.
-    pub(super) fn forward_cached(&self, x: &Tensor, layout: &Layout, cache: &mut LayerCache) -> Result<Tensor> {
+    pub(super) fn attention_cached(&self, x: &Tensor, layout: &Layout, cache: &mut LayerCache) -> Result<Tensor> {
         let [q, k, v] = self.queries_keys_values(x, layout)?;
-        let seen = cache.attend(&q, &k, &v, layout)?;
-        self.feed_forward(&self.attended(x, &seen)?)
+        self.attended(x, &cache.attend(&q, &k, &v, layout)?)
     }
 
     /// Queries, keys (both turned to their positions) and values of the normed input.

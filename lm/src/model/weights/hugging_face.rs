@@ -63,6 +63,26 @@ pub fn read(folder: &Path, storage: Storage) -> Result<Weights> {
     Ok(Weights { config, tensors, source: folder.into() })
 }
 
+/// All tensors of a folder by name, whatever its architecture.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Format`]: files that are missing, cut short or hold a tensor twice, numbers that are not finite.
+pub fn tensors(folder: &Path, storage: Storage) -> Result<BTreeMap<String, Tensor>> {
+    let mut tensors = BTreeMap::new();
+    for path in files(folder)? {
+        let mut shard = Shard::open(path)?;
+        let names: Vec<String> = shard.entries.keys().filter(|name| !is_buffer(name)).cloned().collect();
+        for name in names {
+            let tensor = shard.read(&name)?;
+            let tensor = kept(&shard.path, &name, &tensor, storage)?;
+            if tensors.insert(name.clone(), tensor).is_some() {
+                return Err(Error::format(&shard.path, format!("{name}: expected once, found in two files")));
+            }
+        }
+    }
+    Ok(tensors)
+}
+
 /// Tables that old checkpoints store beside the parameters.
 fn is_buffer(name: &str) -> bool {
     name.ends_with("rotary_emb.inv_freq")

@@ -39,73 +39,84 @@ impl Weights {
     /// # Errors
     /// [`Error::Io`], [`Error::Data`]; nothing is left at `folder` then.
     pub fn save(&self, folder: &Path, options: SaveOptions) -> Result<()> {
-        let files = self.split(options)?;
-        let source =
-            if self.source.is_dir() { self.source.as_path() } else { self.source.parent().unwrap_or(Path::new(".")) };
-        let mut failure = None;
-        let written = write_folder_atomic(folder, |temporary| {
-            // The floor below knows its own errors alone: ours is kept aside.
-            let fill = || self.fill(temporary, source, &files);
-            fill().map_err(|error| {
-                let cause = std::io::Error::other(error.to_string());
-                failure = Some(error);
-                tesseral_datasets::Error::Io { path: folder.into(), action: "write", source: cause }
-            })
-        });
-        match (failure, written) {
-            (Some(error), _) => Err(error),
-            (None, written) => Ok(written?),
-        }
-    }
-
-    /// Tensors in their output type, file by file, in name order.
-    fn split(&self, options: SaveOptions) -> Result<Vec<BTreeMap<String, Tensor>>> {
-        let mut files = vec![BTreeMap::new()];
-        let mut bytes = 0;
-        for (name, tensor) in &self.tensors {
-            let tensor = tensor.to_dtype(options.storage.dtype(tensor.rank()))?;
-            let size = tensor.elem_count() * tensor.dtype().size_in_bytes();
-            if bytes > 0 && bytes + size > options.largest_file {
-                files.push(BTreeMap::new());
-                bytes = 0;
-            }
-            bytes += size;
-            if let Some(file) = files.last_mut() {
-                file.insert(name.clone(), tensor);
-            }
-        }
-        Ok(files)
-    }
-
-    fn fill(&self, folder: &Path, source: &Path, files: &[BTreeMap<String, Tensor>]) -> Result<()> {
         let mut config = serde_json::to_value(&self.config).map_err(|e| Error::format(folder, e.to_string()))?;
         config["architectures"] = json!(["LlamaForCausalLM"]);
-        write_json(&folder.join("config.json"), &config)?;
-        let metadata = || Some(HashMap::from([("format".to_string(), "pt".to_string())]));
-        let mut map = serde_json::Map::new();
-        for (k, tensors) in files.iter().enumerate() {
-            let name = match files.len() {
-                1 => SINGLE.to_string(),
-                n => format!("model-{:05}-of-{n:05}.safetensors", k + 1),
-            };
-            let path = folder.join(&name);
-            let views = tensors.iter().map(|(n, t)| (n.as_str(), t));
-            safetensors::serialize_to_file(views, metadata(), &path)
-                .map_err(|e| Error::format(&path, e.to_string()))?;
-            map.extend(tensors.keys().map(|n| (n.clone(), name.clone().into())));
-        }
-        if files.len() > 1 {
-            let total: usize = files.iter().flatten().map(|(_, t)| t.elem_count() * t.dtype().size_in_bytes()).sum();
-            write_json(&folder.join(INDEX), &json!({"metadata": {"total_size": total}, "weight_map": map}))?;
-        }
-        for name in COMPANIONS {
-            let from = source.join(name);
-            if from.is_file() {
-                std::fs::copy(&from, folder.join(name)).map_err(Error::io(&from))?;
-            }
-        }
-        Ok(())
+        write_folder(folder, &config, &self.tensors, &self.source, options)
     }
+}
+
+/// Writes the folder of any model: its `config.json`, its tensors, the tokenizer's files of `source`.
+///
+/// # Errors
+/// As [`Weights::save`].
+pub fn write_folder(
+    folder: &Path,
+    config: &serde_json::Value,
+    tensors: &BTreeMap<String, Tensor>,
+    source: &Path,
+    options: SaveOptions,
+) -> Result<()> {
+    let files = split(tensors, options)?;
+    let source = if source.is_dir() { source } else { source.parent().unwrap_or(Path::new(".")) };
+    let mut failure = None;
+    let written = write_folder_atomic(folder, |temporary| {
+        // The floor below knows its own errors alone: ours is kept aside.
+        fill(temporary, config, source, &files).map_err(|error| {
+            let cause = std::io::Error::other(error.to_string());
+            failure = Some(error);
+            tesseral_datasets::Error::Io { path: folder.into(), action: "write", source: cause }
+        })
+    });
+    match (failure, written) {
+        (Some(error), _) => Err(error),
+        (None, written) => Ok(written?),
+    }
+}
+
+/// Tensors in their output type, file by file, in name order.
+fn split(tensors: &BTreeMap<String, Tensor>, options: SaveOptions) -> Result<Vec<BTreeMap<String, Tensor>>> {
+    let mut files = vec![BTreeMap::new()];
+    let mut bytes = 0;
+    for (name, tensor) in tensors {
+        let tensor = tensor.to_dtype(options.storage.dtype(tensor.rank()))?;
+        let size = tensor.elem_count() * tensor.dtype().size_in_bytes();
+        if bytes > 0 && bytes + size > options.largest_file {
+            files.push(BTreeMap::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(file) = files.last_mut() {
+            file.insert(name.clone(), tensor);
+        }
+    }
+    Ok(files)
+}
+
+fn fill(folder: &Path, config: &serde_json::Value, source: &Path, files: &[BTreeMap<String, Tensor>]) -> Result<()> {
+    write_json(&folder.join("config.json"), config)?;
+    let metadata = || Some(HashMap::from([("format".to_string(), "pt".to_string())]));
+    let mut map = serde_json::Map::new();
+    for (k, tensors) in files.iter().enumerate() {
+        let name = match files.len() {
+            1 => SINGLE.to_string(),
+            n => format!("model-{:05}-of-{n:05}.safetensors", k + 1),
+        };
+        let path = folder.join(&name);
+        let views = tensors.iter().map(|(n, t)| (n.as_str(), t));
+        safetensors::serialize_to_file(views, metadata(), &path).map_err(|e| Error::format(&path, e.to_string()))?;
+        map.extend(tensors.keys().map(|n| (n.clone(), name.clone().into())));
+    }
+    if files.len() > 1 {
+        let total: usize = files.iter().flatten().map(|(_, t)| t.elem_count() * t.dtype().size_in_bytes()).sum();
+        write_json(&folder.join(INDEX), &json!({"metadata": {"total_size": total}, "weight_map": map}))?;
+    }
+    for name in COMPANIONS {
+        let from = source.join(name);
+        if from.is_file() {
+            std::fs::copy(&from, folder.join(name)).map_err(Error::io(&from))?;
+        }
+    }
+    Ok(())
 }
 
 fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::optim::AdamW;
 use crate::{Error, Parameters, Result};
-use candle_core::{DType, Var};
+use candle_core::{DType, Tensor, Var};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
@@ -17,14 +17,14 @@ impl Frozen {
         let trained: BTreeSet<&str> = optimizer.names().collect();
         let mut variables = parameters.to_vec();
         variables.retain(|(name, _)| !trained.contains(name.as_str()));
-        let hash = hash(&variables)?;
+        let hash = fingerprint(variables.iter().map(|(_, v)| v.as_tensor()))?;
         Ok(Frozen { variables, hash })
     }
 
     /// # Errors
     /// [`Error::Gradient`] when a value has changed since.
     pub(super) fn check(&self) -> Result<()> {
-        if hash(&self.variables)? == self.hash {
+        if fingerprint(self.variables.iter().map(|(_, v)| v.as_tensor()))? == self.hash {
             return Ok(());
         }
         let names: Vec<&str> = self.variables.iter().map(|(name, _)| name.as_str()).collect();
@@ -32,11 +32,15 @@ impl Frozen {
     }
 }
 
-fn hash(variables: &[(String, Var)]) -> Result<[u8; 32]> {
+/// SHA-256 of the values of some tensors, in their order.
+///
+/// # Errors
+/// Those of candle.
+pub fn fingerprint<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<[u8; 32]> {
     let mut hash = Sha256::new();
-    for (_, variable) in variables {
+    for tensor in tensors {
         // f64 holds every value of the other dtypes.
-        let values = variable.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        let values = tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
         values.iter().for_each(|x| hash.update(x.to_le_bytes()));
     }
     Ok(hash.finalize().into())

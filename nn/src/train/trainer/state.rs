@@ -24,11 +24,14 @@ struct State {
     plateau: Option<Plateau>,
     best_step: Option<u64>,
     best_loss: Option<f64>,
+    /// What the task remembers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    task: Option<serde_json::Value>,
 }
 
 impl Trainer {
     /// The whole state: weights, `adam.*`, `ema.*`, `best.*`, and `state.json`.
-    pub(super) fn contents(&self) -> Result<Checkpoint> {
+    pub(super) fn contents(&self, task: Option<serde_json::Value>) -> Result<Checkpoint> {
         let mut optimizer = BTreeMap::new();
         let mut put = |prefix: &str, tensors: BTreeMap<String, Tensor>| {
             optimizer.extend(tensors.into_iter().map(|(name, t)| (format!("{prefix}.{name}"), t)));
@@ -52,6 +55,7 @@ impl Trainer {
             plateau: self.plateau.clone(),
             best_step: self.best.as_ref().map(|best| best.step),
             best_loss: self.best.as_ref().map(|best| best.loss),
+            task,
         };
         let state = serde_json::to_value(state)
             .map_err(|e| Error::Config { key: "checkpoint state".into(), what: e.to_string() })?;
@@ -126,6 +130,7 @@ impl Trainer {
         (self.samples, self.seconds) = (state.samples, state.seconds);
         (self.skipped_in_a_row, self.plateau) = (state.skipped_in_a_row, state.plateau);
         (self.last_validation, self.last_checkpoint) = (state.last_validation, Some(state.step));
+        self.task_state = state.task;
         Ok(())
     }
 }

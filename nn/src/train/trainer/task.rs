@@ -91,4 +91,18 @@ pub trait Task {
     fn validate(&mut self) -> Result<Option<Validation>> {
         Ok(None)
     }
+
+    /// What the task itself must remember of the steps so far, beside the parameters: it goes into each checkpoint.
+    fn state(&self) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// Takes over what [`Task::state`] gave, before the first step of a resumed run.
+    ///
+    /// # Errors
+    /// A state that is not the task's.
+    fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
+        let _ = state;
+        Ok(())
+    }
 }
