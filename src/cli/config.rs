@@ -66,9 +66,7 @@ impl Kind {
         match self {
             Kind::Physics => (include_str!("../../configs/physics-graphene.toml"), "physics-graphene.toml"),
             Kind::Lm => (include_str!("../../configs/lm-template.toml"), "lm-template.toml"),
-            Kind::Tune => {
-                (include_str!("../../configs/tune/movie-sentiment-mezo.toml"), "movie-sentiment-mezo.toml")
-            }
+            Kind::Tune => (include_str!("../../configs/tune/movie-sentiment-mezo.toml"), "movie-sentiment-mezo.toml"),
             Kind::Prune => (include_str!("../../configs/prune/smollm2-50m.toml"), "smollm2-50m.toml"),
             Kind::Context => (include_str!("../../configs/cepe-contexts.toml"), "cepe-contexts.toml"),
             Kind::Screenshot => (include_str!("../../configs/screenshot/masked.toml"), "masked.toml"),

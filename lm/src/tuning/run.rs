@@ -10,6 +10,7 @@ use super::score::{Quality, calibrated, quality};
 use super::tuned::Tuned;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::{Storage, Weights};
+use crate::training::run::write_run;
 use crate::{Error, Result};
 use candle_core::Tensor;
 use rand::seq::index::sample;
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tesseral_nn::kernels::memory::peak_resident_mb;
 use tesseral_nn::optim::zeroth_order::exchange::Tcp;
 use tesseral_nn::optim::zeroth_order::{Alone, Exchange, Normal, Trajectory, TrajectoryWriter, ZerothOrder};
@@ -157,7 +158,8 @@ pub fn tune(
     let mut bench = Bench::open(config)?;
     std::fs::create_dir_all(run).map_err(Error::io(run))?;
     files::write_atomic(&run.join("config.toml"), config.to_toml()?.as_bytes())?;
-    let clock = Instant::now();
+    let (clock, began) = (Instant::now(), SystemTime::now());
+    write_run(run, config.seed, began, None)?;
     let (mut steps, mut tested_step) = (0, 0);
     let mut test = None;
     match config.method {
@@ -202,6 +204,7 @@ pub fn tune(
     };
     let text = serde_json::to_string_pretty(&report).map_err(|e| Error::config("report", e.to_string()))?;
     files::write_atomic(&run.join("report.json"), text.as_bytes())?;
+    write_run(run, config.seed, began, Some(SystemTime::now()))?;
     Ok(report)
 }
 
