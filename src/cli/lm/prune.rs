@@ -47,7 +47,7 @@ impl Prune {
         config.data.folder = self.data.clone().unwrap_or(config.data.folder);
         for (option, path) in [("--model", &config.source), ("--data", &config.data.folder)] {
             if path.as_os_str().is_empty() {
-                return Err(Usage("expected a path, found none").into()).context(option);
+                return Err(anyhow::anyhow!("{option}: expected a path, found none").context(Usage("configuration")));
             }
         }
         let mut progress = Progress::with_units(common.quiet, TEXT);
