@@ -21,7 +21,9 @@ fn train(folder: &Path, run: &str, set: &[&str]) -> Command {
     fs::write(folder.join("context.toml"), CONFIG).unwrap();
     let mut command = tesseral();
     command.args(["context", "train", "--json", "--out"]).arg(folder.join(run)).arg(folder.join("context.toml"));
-    set.iter().for_each(|set| drop(command.args(["--set", set])));
+    for set in set {
+        command.args(["--set", set]);
+    }
     command
 }
 

@@ -14,9 +14,10 @@ use crate::parallel_context::model::{ContextModel, Trained};
 use crate::parallel_context::retrieval::Retriever;
 use crate::parallel_context::{ContextShape, start};
 use crate::{Error, Result};
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use tesseral_nn::Parameters;
@@ -93,6 +94,9 @@ pub fn train(
         _ => session.contexts(observer, stop),
     }
 }
+
+/// Tensors by name.
+type Tensors = BTreeMap<String, Tensor>;
 
 struct Session<'a> {
     config: &'a ContextConfig,
@@ -225,10 +229,7 @@ impl Session<'_> {
     }
 
     /// Shape and tensors of the encoder, those of the masked stage or new ones.
-    fn encoder(
-        &self,
-        vocabulary: usize,
-    ) -> Result<(LlamaConfig, std::collections::BTreeMap<String, candle_core::Tensor>)> {
+    fn encoder(&self, vocabulary: usize) -> Result<(LlamaConfig, Tensors)> {
         let (config, all) = match &self.config.model.encoder {
             Some(folder) => {
                 let folder = model_of(folder);
