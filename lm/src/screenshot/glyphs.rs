@@ -27,12 +27,37 @@ pub struct Glyph {
     pub coverage: Vec<u8>,
 }
 
+/// Glyphs by character: an array for ASCII, which is most of most texts, and a map.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    ascii: Vec<Option<Glyph>>,
+    others: HashMap<char, Glyph>,
+}
+
+impl Table {
+    pub(super) fn get(&self, character: char) -> Option<&Glyph> {
+        match character {
+            '\0'..='\x7f' => self.ascii.get(character as usize)?.as_ref(),
+            _ => self.others.get(&character),
+        }
+    }
+
+    fn insert(&mut self, character: char, glyph: Glyph) {
+        if character.is_ascii() {
+            self.ascii.resize(128, None);
+            self.ascii[character as usize] = Some(glyph);
+        } else {
+            self.others.insert(character, glyph);
+        }
+    }
+}
+
 /// The glyphs of a font at a size, or a given table. Those of a font are drawn when they are first asked for.
 #[derive(Debug)]
 pub struct Glyphs {
     fonts: Vec<Cow<'static, [u8]>>,
     pixels: f32,
-    table: RwLock<HashMap<char, Glyph>>,
+    table: RwLock<Table>,
 }
 
 impl Glyphs {
@@ -53,24 +78,26 @@ impl Glyphs {
     }
 
     /// The glyphs of a table alone; other characters are nothing, of no width.
-    pub fn of_table(table: HashMap<char, Glyph>) -> Self {
+    pub fn of_table(glyphs: HashMap<char, Glyph>) -> Self {
+        let mut table = Table::default();
+        glyphs.into_iter().for_each(|(character, glyph)| table.insert(character, glyph));
         Glyphs { fonts: Vec::new(), pixels: 0.0, table: RwLock::new(table) }
     }
 
     /// The glyph of a character.
     pub fn glyph(&self, character: char) -> Glyph {
-        self.with(&character.to_string(), |table| table.get(&character).cloned().unwrap_or_default())
+        self.with(&character.to_string(), |table| table.get(character).cloned().unwrap_or_default())
     }
 
     /// Runs `work` with the glyphs of all characters of `text` in the table.
-    pub(super) fn with<R>(&self, text: &str, work: impl FnOnce(&HashMap<char, Glyph>) -> R) -> R {
+    pub(super) fn with<R>(&self, text: &str, work: impl FnOnce(&Table) -> R) -> R {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        if self.fonts.is_empty() || text.chars().all(|c| table.contains_key(&c)) {
+        if self.fonts.is_empty() || text.chars().all(|c| table.get(c).is_some()) {
             return work(&table);
         }
         drop(table);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        let mut missing: Vec<char> = text.chars().filter(|c| !table.contains_key(c)).collect();
+        let mut missing: Vec<char> = text.chars().filter(|c| table.get(*c).is_none()).collect();
         missing.sort_unstable();
         missing.dedup();
         for bytes in &self.fonts {
@@ -79,20 +106,20 @@ impl Glyphs {
         // In no font: the box that the first has for such characters.
         if let (Some(Ok(font)), false) = (self.fonts.first().map(|f| FontRef::new(f)), missing.is_empty()) {
             let glyph = Drawing::new(&font, self.pixels).glyph(GlyphId::NOTDEF);
-            table.extend(missing.into_iter().map(|c| (c, glyph.clone())));
+            missing.into_iter().for_each(|c| table.insert(c, glyph.clone()));
         }
         work(&table)
     }
 }
 
 /// Draws those of the missing characters that a font has.
-fn draw(bytes: &[u8], pixels: f32, missing: &mut Vec<char>, table: &mut HashMap<char, Glyph>) {
+fn draw(bytes: &[u8], pixels: f32, missing: &mut Vec<char>, table: &mut Table) {
     // The bytes were a font when they were read.
     let Ok(font) = FontRef::new(bytes) else { return };
     let (characters, drawing) = (font.charmap(), Drawing::new(&font, pixels));
     missing.retain(|character| {
         let id = characters.map(*character);
-        id.inspect(|id| drop(table.insert(*character, drawing.glyph(*id)))).is_none()
+        id.inspect(|id| table.insert(*character, drawing.glyph(*id))).is_none()
     });
 }
 

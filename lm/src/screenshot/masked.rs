@@ -9,7 +9,7 @@ mod text;
 use super::encoder::{Encoded, Encoder, View};
 use super::patches::{PATCH, normalised};
 use super::shape::MaskedShape;
-use crate::{Error, Result};
+use crate::Result;
 use candle_core::{DType, Tensor};
 use pixels::PixelDecoder;
 use std::sync::Arc;
@@ -88,10 +88,11 @@ impl MaskedModel {
     }
 
     /// The loss of some examples. A part of weight zero is not computed; hidden patches behind the text count nothing, and
-    /// where no others are hidden the pixels have no part in it.
+    /// where no others are hidden the pixels have no part in it (a mean over nothing would be no number). With no part at all it
+    /// is zero, without gradient.
     ///
     /// # Errors
-    /// As [`Self::text_logits`]; [`Error::Config`] where there is nothing to learn from.
+    /// As [`Self::text_logits`].
     pub fn losses(&self, examples: &[Example]) -> Result<Losses> {
         let views: Vec<View> = examples.iter().map(|example| example.view.clone()).collect();
         let encoded = self.encoder.forward(&views)?;
@@ -111,8 +112,8 @@ impl MaskedModel {
             parts.push(times_constant(&loss, &weight)?);
         }
         let total = parts.into_iter().map(Ok).reduce(|a: candle_core::Result<_>, b| add(&a?, &b?));
-        let nothing = || Error::config("batch", "expected text or hidden patches with text, found neither");
-        Ok(Losses { total: total.ok_or_else(nothing)??, pixels: pixel_value, text: text_value })
+        let nothing = || Tensor::zeros((), encoded.states.dtype(), encoded.states.device());
+        Ok(Losses { total: total.unwrap_or_else(nothing)?, pixels: pixel_value, text: text_value })
     }
 
     fn pixel_loss(&self, encoded: &Encoded, views: &[View]) -> Result<Option<Tensor>> {

@@ -39,16 +39,15 @@ impl Screenshot {
             let right = rows.filter_map(|row| row.iter().rposition(|ink| *ink > 0)).max().unwrap_or(0);
             row * across + right / SIDE + 1
         });
-        let mut values = Vec::with_capacity((count + 1) * PATCH);
-        for patch in 0..count {
-            for row in 0..SIDE {
+        let marked = usize::from(count < across * down);
+        let mut values = vec![0.0; (count + marked) * PATCH];
+        for (patch, values) in values.chunks_exact_mut(PATCH).take(count).enumerate() {
+            for (row, values) in values.chunks_exact_mut(SIDE * CHANNELS).enumerate() {
                 let start = (patch / across * SIDE + row) * image.width + patch % across * SIDE;
-                let pixels = &image.ink[start..start + SIDE];
-                values.extend(pixels.iter().flat_map(|ink| [f32::from(255 - *ink) / 255.0; CHANNELS]));
+                for (values, ink) in values.chunks_exact_mut(CHANNELS).zip(&image.ink[start..start + SIDE]) {
+                    values.fill(f32::from(255 - *ink) / 255.0);
+                }
             }
-        }
-        if count < across * down {
-            values.resize((count + 1) * PATCH, 0.0);
         }
         Ok(Screenshot { seen: vec![true; values.len() / PATCH], values })
     }

@@ -5,10 +5,9 @@
 //! the left as the widest left bearing seen so far exceeds their own (a negative one counts as zero), never beyond the
 //! edge. Words that no longer fit go to the next line; a word longer than a line is cut.
 
-use super::glyphs::{Glyph, Glyphs};
+use super::glyphs::{Glyph, Glyphs, Table};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// Points in an inch.
@@ -116,14 +115,14 @@ impl Renderer {
 
 struct Drawing<'a> {
     config: &'a RenderConfig,
-    glyphs: &'a HashMap<char, Glyph>,
+    glyphs: &'a Table,
     ink: Vec<u8>,
     pen: [usize; 2],
     widest_bearing: i32,
 }
 
 impl<'a> Drawing<'a> {
-    fn new(config: &'a RenderConfig, glyphs: &'a HashMap<char, Glyph>) -> Self {
+    fn new(config: &'a RenderConfig, glyphs: &'a Table) -> Self {
         let ink = vec![0; config.height * config.width];
         Drawing { config, glyphs, ink, pen: [0, 0], widest_bearing: 0 }
     }
@@ -139,7 +138,7 @@ impl<'a> Drawing<'a> {
                 if at_word && !blank {
                     self.begin_word(&text[place..]);
                 }
-                let Some(glyph) = self.glyphs.get(&character) else { continue };
+                let Some(glyph) = self.glyphs.get(character) else { continue };
                 if self.pen[0] > 0 && !self.fits(glyph.advance) {
                     self.next_line();
                 }
@@ -173,7 +172,7 @@ impl<'a> Drawing<'a> {
             self.pen[0] = self.pen[0].next_multiple_of(self.config.cell);
             self.widest_bearing = 0;
         }
-        let advance = |c: char| self.glyphs.get(&c).map_or(0, |glyph| glyph.advance);
+        let advance = |c: char| self.glyphs.get(c).map_or(0, |glyph| glyph.advance);
         // A word is followed no farther than the line is wide.
         let mut word = 0;
         for character in text.chars().take_while(|c| !matches!(c, ' ' | '\n')) {

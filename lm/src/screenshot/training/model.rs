@@ -21,11 +21,11 @@ use tesseral_nn::rng::Streams;
 /// A screenshot model.
 pub enum Model {
     /// Encoder, pixel decoder, text decoder.
-    Masked(MaskedModel),
+    Masked(Box<MaskedModel>),
     /// A decoder of patches and tokens.
-    Autoregressive(ScreenshotLlama, Frame),
+    Autoregressive(Box<ScreenshotLlama>, Frame),
     /// Encoder and head, with the shape, the state that is read, and the names of the classes.
-    Classification(Classifier, MaskedShape, Pool, Vec<String>),
+    Classification(Box<Classifier>, Box<MaskedShape>, Pool, Vec<String>),
 }
 
 /// Parameters of the autoregressive model that a plain Llama has not.
@@ -57,7 +57,7 @@ impl Model {
             if let Some(tensors) = tensors {
                 overwrite(parameters, tensors, |name| PATCH_PARTS.iter().any(|part| name.starts_with(part)))?;
             }
-            return Ok(Model::Autoregressive(model, frame));
+            return Ok(Model::Autoregressive(Box::new(model), frame));
         }
         let mut shape = MaskedShape::parse(&text, &path)?;
         let image = [config.render.height, config.render.width];
@@ -73,7 +73,7 @@ impl Model {
         if config.objective == Objective::Masked {
             let model = MaskedModel::declare(&root, &shape)?;
             tensors.map_or(Ok(()), |tensors| parameters.load(&tensors))?;
-            return Ok(Model::Masked(model));
+            return Ok(Model::Masked(Box::new(model)));
         }
         let pool = config.model.pool;
         let model = Classifier::declare(&root, &shape.vision_config, names.len().max(1), pool)?;
@@ -83,7 +83,7 @@ impl Model {
             tensors.retain(|name, tensor| known.get(name).is_some_and(|own| own.dims() == tensor.dims()));
             overwrite(parameters, tensors, |name| name.starts_with("classifier."))?;
         }
-        Ok(Model::Classification(model, shape, pool, names.into()))
+        Ok(Model::Classification(Box::new(model), Box::new(shape), pool, names.into()))
     }
 
     /// Writes the model's folder, with the tokenizer of the folder `tokenizer`.
