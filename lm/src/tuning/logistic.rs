@@ -5,6 +5,7 @@ use crate::{Error, Result};
 use argmin::core::{CostFunction, Executor, Gradient, State};
 use argmin::solver::linesearch::MoreThuenteLineSearch;
 use argmin::solver::quasinewton::LBFGS;
+use rayon::prelude::*;
 
 /// Folds of the cross-validation.
 const FOLDS: usize = 5;
@@ -58,20 +59,22 @@ pub fn fit(rows: &[Vec<f64>], classes: &[usize], count: usize) -> Result<Classif
         })
         .collect();
     let strengths: Vec<f64> = (0..10).map(|k| 10f64.powf(-4.0 + 8.0 * f64::from(k) / 9.0)).collect();
-    let mut accuracies = vec![0.0; strengths.len()];
-    for fold in 0..FOLDS {
+    let of_fold = |fold: usize| -> Result<Vec<f64>> {
         let part = |inside: bool| -> (Vec<&[f64]>, Vec<usize>) {
             let all = rows.iter().zip(classes).zip(&folds).filter(|(_, f)| (**f == fold) == inside);
             all.map(|((row, class), _)| (row.as_slice(), *class)).unzip()
         };
         let ((train, train_classes), (test, test_classes)) = (part(false), part(true));
-        let mut start = vec![0.0; count * width];
-        for (strength, accuracy) in strengths.iter().zip(&mut accuracies) {
+        let (mut start, mut accuracies) = (vec![0.0; count * width], Vec::new());
+        for strength in &strengths {
             let found = regression(&train, &train_classes, count, *strength, start)?;
-            *accuracy += found.accuracy(&test, &test_classes);
+            accuracies.push(found.accuracy(&test, &test_classes));
             start = found.weights.concat();
         }
-    }
+        Ok(accuracies)
+    };
+    let by_fold = (0..FOLDS).into_par_iter().map(of_fold).collect::<Result<Vec<_>>>()?;
+    let accuracies: Vec<f64> = (0..strengths.len()).map(|k| by_fold.iter().map(|fold| fold[k]).sum()).collect();
     // The weakest of equally good ones.
     let best = (0..strengths.len()).fold(0, |best, k| if accuracies[k] > accuracies[best] { k } else { best });
     let all: Vec<&[f64]> = rows.iter().map(Vec::as_slice).collect();
