@@ -24,7 +24,7 @@ use tesseral::nn::train::{Silent, on_large_stack};
 
 const SEEDS: [u64; 3] = [1, 2, 3];
 /// Steps of a masked and of an autoregressive run.
-const STEPS: [f64; 2] = [2400.0, 1200.0];
+const STEPS: [f64; 2] = [2400.0, 4000.0];
 /// Twenty words; five in a row are a topic.
 const WORDS: [&str; 20] = [
     "arm", "bed", "cup", "dog", "egg", "fig", "gas", "hut", "ink", "jam", "key", "lip", "map", "net", "oak", "pig",
