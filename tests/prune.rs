@@ -19,7 +19,7 @@ use tiny_model::{tesseral, workplace, write_lines};
 
 const TARGET: &str = "layers=1,heads=1,hidden=12,intermediate=16";
 
-const SETTINGS: &str = "[data]\nrow = 32\nheld_out = 2\n[train]\nsteps = 12\nbatch = 2\nvalidate_every = 4\ncheckpoint_every = 5\n\
+const SETTINGS: &str = "[loading.update]\nrule = \"doremi\"\n[data]\nrow = 32\nheld_out = 2\n[train]\nsteps = 12\nbatch = 2\nvalidate_every = 4\ncheckpoint_every = 5\n\
     [train.optimizer]\nlearning_rate = 1e-3\nbetas = [0.9, 0.95]\nclip = { norm = 1.0 }\n[train.schedule]\nkind = \"cosine\"\n\
     warmup_steps = 2\n[continued]\nsteps = 4\nbatch = 2\nvalidate_every = 2\n[continued.optimizer]\nlearning_rate = 1e-3\n";
 
