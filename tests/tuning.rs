@@ -62,7 +62,9 @@ fn place() -> TempDir {
 fn tune(folder: &Path, out: &str, set: &[&str]) -> Command {
     let mut command = tesseral();
     command.current_dir(folder).args(["tune", "tune.toml", "--json", "--out", out]);
-    set.iter().for_each(|set| drop(command.args(["--set", set])));
+    for set in set {
+        command.args(["--set", set]);
+    }
     command
 }
 
