@@ -82,7 +82,7 @@ fn bad_input_is_told_and_nothing_is_written() {
     };
     assert!(train("data.text_masks=0.5", 2).contains("data.text_masks: unknown key; nearest: text_mask"));
     assert!(train("data.text_mask=1.5", 2).contains("data.text_mask: expected a number in [0, 1)"));
-    assert!(train("model.shape.text_config.vocab_size=20", 1).contains("vocabulary of 20"));
-    assert!(train("writing.mask_token=nothing", 1).contains("mask_token: expected a token of"));
+    assert!(train("model.shape.text_config.vocab_size=20", 2).contains("vocabulary of 20"));
+    assert!(train("writing.mask_token=nothing", 2).contains("mask_token: expected a token of"));
     assert!(failure(&mut screenshot(folder, "evaluate", &["nowhere"]), 1).contains("nowhere/config.toml"));
 }

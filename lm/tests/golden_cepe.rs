@@ -541,7 +541,7 @@ fn golden_padded_texts_are_packed_ones() {
     let (ids, _) = case.text();
     let ids: Arc<[u32]> = ids.iter().zip(&seen).filter(|(_, seen)| **seen).map(|(id, _)| *id).collect();
     let lengths: Vec<usize> = seen.chunks(tokens).map(|m| m.iter().filter(|m| **m).count()).collect();
-    let states = model.encode(&case.contexts(false), &ids, &lengths).unwrap();
+    let states = model.encode(&case.contexts(true), &ids, &lengths).unwrap();
     let found = model.decoder().logits(&model.hidden(&ids, &lengths, states.as_ref()).unwrap()).unwrap();
     let rows: Vec<u32> = (0..).zip(&seen).filter(|(_, seen)| **seen).map(|(k, _)| k).collect();
     let width = found.dim(1).unwrap();

@@ -151,7 +151,8 @@ impl Default for TuneConfig {
 }
 
 impl TuneConfig {
-    /// Reads a file and applies `key.path=value` overrides; relative paths are taken from the file's folder.
+    /// Reads a file and applies `key.path=value` overrides; relative paths are taken from the file's folder and made absolute,
+    /// so that the configuration in a run folder names the same files.
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::Invalid`] with every mistake found.
@@ -160,8 +161,8 @@ impl TuneConfig {
         let mut config = Self::parse(&text, path, overrides)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let files = [&mut config.model, &mut config.task, &mut config.data.file];
-        for file in files.into_iter().chain(&mut config.data.test_file).filter(|p| p.is_relative()) {
-            *file = folder.join(&*file);
+        for file in files.into_iter().chain(&mut config.data.test_file) {
+            *file = std::path::absolute(folder.join(&*file)).map_err(Error::io(path))?;
         }
         Ok(config)
     }

@@ -1,3 +1,5 @@
+//! Runs of every configuration: replays to the bit, ranks, what goes down and what is refused.
+
 use super::*;
 use crate::Init;
 use crate::optim::schedule::{ScheduleConfig, ScheduleKind};
