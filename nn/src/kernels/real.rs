@@ -11,7 +11,7 @@ pub trait Real: WithDType + Neg<Output = Self> + std::iter::Sum {
     fn sqrt(self) -> Self;
     /// Hyperbolic tangent.
     fn tanh(self) -> Self;
-    /// Error function. In f32 a formula that compilers vectorise (absolute error below 3e-7).
+    /// Error function. In f32 a formula that compilers vectorise (absolute error below 5e-7).
     fn erf(self) -> Self;
     /// Rounds an f64.
     fn of(x: f64) -> Self;
@@ -164,7 +164,7 @@ mod tests {
         for i in -600..=600 {
             let x = i as f32 * 0.01;
             let (found, expected) = (f64::from(Real::erf(x)), Real::erf(f64::from(x)));
-            assert!((found - expected).abs() < 3e-7, "erf({x}): {found} instead of {expected}");
+            assert!((found - expected).abs() < 5e-7, "erf({x}): {found} instead of {expected}");
         }
         assert!((Real::erf(0.5f64) - 0.520_499_877_813_046_5).abs() < 1e-15);
         assert!(Real::erf(f32::NAN).is_nan());
