@@ -7,7 +7,7 @@
 //! Weights move by the loss alone (`nn::optim::zeroth_order`); held-out structures are never looked at before the end.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use tesseral::datasets::deeph::{self, ReadOptions, Record};
@@ -65,7 +65,7 @@ struct Target {
 }
 
 impl Target {
-    fn read(folder: &PathBuf, arguments: &Arguments, mesh: &Mesh) -> Result<Self, Box<dyn Error>> {
+    fn read(folder: &Path, arguments: &Arguments, mesh: &Mesh) -> Result<Self, Box<dyn Error>> {
         let mut record = deeph::read(folder, &ReadOptions::default())?;
         let crystal = Crystal::from_poscar(&record.poscar)?;
         let basis = Basis::from_info(&record.info)?;

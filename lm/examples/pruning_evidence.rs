@@ -124,10 +124,15 @@ struct Phase<'a> {
     masks: Option<f64>,
 }
 
+/// Expected sparsity and target by kind.
+type Sparsities = BTreeMap<String, (f64, f64)>;
+/// Scores of the entries of a kind of mask.
+type Score<'a> = &'a mut dyn FnMut(Kind) -> Result<Vec<Vec<f64>>>;
+
 struct Done {
     tensors: Tensors,
     /// What was cut out, with expected sparsities and targets.
-    extracted: Option<(Extracted, BTreeMap<String, (f64, f64)>)>,
+    extracted: Option<(Extracted, Sparsities)>,
     weights: Vec<f64>,
     milliseconds_a_step: f64,
 }
@@ -355,8 +360,7 @@ fn seed_of(text: &Path, seed: u64) -> Result<Value> {
             Ok((0..rows as u64).map(draw).collect())
         };
         let mut by_size = |kind: Kind| magnitudes(kind, &shape, &trained.tensors);
-        let slices: [(&str, &mut dyn FnMut(Kind) -> Result<Vec<Vec<f64>>>); 2] =
-            [("random slice", &mut random), ("magnitude slice", &mut by_size)];
+        let slices: [(&str, Score<'_>); 2] = [("random slice", &mut random), ("magnitude slice", &mut by_size)];
         for (name, score) in slices {
             let masks = slice(&shape, &target, score)?;
             let sliced = extract(&source, &trained.tensors, &masks, Compatibility::default())?;

@@ -24,7 +24,7 @@ pub use cache::Cache;
 pub use layer::Layer;
 pub(crate) use layer::Tensors;
 pub use layout::Layout;
-pub use low_rank::LowRank;
+pub use low_rank::{Additions, LowRank};
 pub use prefix::Prefix;
 
 /// What stands between the attention and the feed-forward part of a layer, given its number and what attention made:
@@ -108,7 +108,7 @@ impl Decoder {
     ///
     /// # Errors
     /// Those of `find`.
-    pub fn with_low_rank(mut self, find: &mut dyn FnMut(&str, [usize; 2]) -> Result<Option<LowRank>>) -> Result<Self> {
+    pub fn with_low_rank(mut self, find: &mut Additions<'_>) -> Result<Self> {
         for (number, layer) in self.layers.iter_mut().enumerate() {
             layer.add_low_rank(number, find)?;
         }

@@ -2,7 +2,7 @@
 
 use super::cache::LayerCache;
 use super::layout::Layout;
-use super::low_rank::LowRank;
+use super::low_rank::{Additions, LowRank};
 use crate::Result;
 use crate::model::llama::LlamaConfig;
 use candle_core::Tensor;
@@ -79,11 +79,7 @@ impl Layer {
     }
 
     /// Asks for additions to the matrices of layer `number`.
-    pub(super) fn add_low_rank(
-        &mut self,
-        number: usize,
-        find: &mut dyn FnMut(&str, [usize; 2]) -> Result<Option<LowRank>>,
-    ) -> Result<()> {
+    pub(super) fn add_low_rank(&mut self, number: usize, find: &mut Additions<'_>) -> Result<()> {
         for (name, projection) in [
             ("self_attn.q_proj", &mut self.query),
             ("self_attn.k_proj", &mut self.key),

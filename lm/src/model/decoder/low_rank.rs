@@ -15,6 +15,9 @@ pub struct LowRank {
     pub scale: f64,
 }
 
+/// Gives what is added to the matrix of a name and shape `[outputs, inputs]`; none: nothing.
+pub type Additions<'a> = dyn FnMut(&str, [usize; 2]) -> Result<Option<LowRank>> + 'a;
+
 impl LowRank {
     /// `[tokens, inputs]` -> `[tokens, outputs]`.
     ///

@@ -24,6 +24,9 @@ use tesseral_nn::Parameters;
 use tesseral_nn::rng::Streams;
 use tesseral_nn::train::{Observer, Summary, Task, Trainer, checkpoint, files};
 
+/// Token ids of texts.
+type Documents = Vec<Vec<u32>>;
+
 /// What [`train`] did.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -116,7 +119,7 @@ impl Session<'_> {
         LlamaConfig::parse(&text, Path::new("model.encoder_shape"))
     }
 
-    fn documents(&self, tokenizer: &Tokenizer) -> Result<(Vec<Vec<u32>>, Option<Vec<Vec<u32>>>)> {
+    fn documents(&self, tokenizer: &Tokenizer) -> Result<(Documents, Option<Documents>)> {
         let data = &self.config.data;
         let read = |paths: &[PathBuf], skip, most| documents(paths, &data.field, tokenizer, skip, most);
         let training = read(&data.paths, data.skip, data.documents)?;

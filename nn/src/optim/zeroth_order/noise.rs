@@ -93,6 +93,7 @@ vectorised! {
 
 /// Ten rounds on `LANES` counters at a time.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "a lane is a column of four arrays")]
 fn philox(mut key: [u32; 2], words: &mut [[u32; LANES]; 4]) {
     for _ in 0..10 {
         for lane in 0..LANES {
