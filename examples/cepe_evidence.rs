@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
+use tesseral::lm::configuration::Configuration;
 use tesseral::lm::data::documents::{Content, Reader};
 use tesseral::lm::model::decoder::{Cache, Decoder};
 use tesseral::lm::model::llama::LlamaConfig;

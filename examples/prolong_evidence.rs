@@ -8,6 +8,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use tesseral::lm::configuration::Configuration;
 use tesseral::lm::long_context::recall::{Recall, measure};
 use tesseral::lm::model::decoder::Decoder;
 use tesseral::lm::model::weights::{Storage, Weights};

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
+use tesseral::lm::configuration::Configuration;
 use tesseral::lm::screenshot::glyphs::Glyphs;
 use tesseral::lm::screenshot::patches::Screenshot;
 use tesseral::lm::screenshot::render::{RenderConfig, Renderer};

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
+use tesseral::lm::configuration::Configuration;
 use tesseral::lm::parallel_context::training::ContextConfig;
 use tesseral::lm::training::LmConfig;
 use tesseral::physics::config::Config;

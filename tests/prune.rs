@@ -12,6 +12,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tesseral::lm::configuration::Configuration;
 use tesseral::lm::pruning::{PruneConfig, prune};
 use tesseral::nn::train::observer::Step;
 use tesseral::nn::train::{Observer, Silent};

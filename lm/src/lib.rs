@@ -1,11 +1,12 @@
 //! Language models: Llama-family decoders, their files, their data, and training recipes on them.
 //!
-//! Modules, each using only those above it: [`error`], [`model`], [`objective`], [`data`], [`training`], [`pruning`],
+//! Modules, each using only those above it: [`error`], [`configuration`], [`model`], [`objective`], [`data`], [`training`], [`pruning`],
 //! [`long_context`], [`evaluation`], [`parallel_context`], [`screenshot`], [`tuning`], [`benchmark`].
 
 #![forbid(unsafe_code)]
 
 pub mod benchmark;
+pub mod configuration;
 pub mod data;
 pub mod error;
 pub mod evaluation;

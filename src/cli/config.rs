@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result};
 use clap::{Subcommand, ValueEnum};
-use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tesseral::lm::configuration::Configuration;
 use tesseral::lm::parallel_context::training::ContextConfig;
 use tesseral::lm::pruning::PruneConfig;
 use tesseral::lm::screenshot::training::ScreenshotConfig;
@@ -75,16 +75,16 @@ impl Kind {
 
     /// The configuration that a text makes, with its defaults, for `--json`.
     fn parse(self, text: &str, path: &Path) -> Result<serde_json::Value> {
-        fn value<T: Serialize>(config: T) -> Result<serde_json::Value> {
-            Ok(serde_json::to_value(config)?)
+        fn value<C: Configuration>(text: &str, path: &Path) -> Result<serde_json::Value> {
+            Ok(serde_json::to_value(C::parse(text, path, &[])?)?)
         }
         match self {
-            Kind::Physics => value(Config::parse(text, path, &[])?),
-            Kind::Lm => value(LmConfig::parse(text, path, &[])?),
-            Kind::Tune => value(TuneConfig::parse(text, path, &[])?),
-            Kind::Prune => value(PruneConfig::parse(text, path, &[])?),
-            Kind::Context => value(ContextConfig::parse(text, path, &[])?),
-            Kind::Screenshot => value(ScreenshotConfig::parse(text, path, &[])?),
+            Kind::Physics => Ok(serde_json::to_value(Config::parse(text, path, &[])?)?),
+            Kind::Lm => value::<LmConfig>(text, path),
+            Kind::Tune => value::<TuneConfig>(text, path),
+            Kind::Prune => value::<PruneConfig>(text, path),
+            Kind::Context => value::<ContextConfig>(text, path),
+            Kind::Screenshot => value::<ScreenshotConfig>(text, path),
         }
     }
 

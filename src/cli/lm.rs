@@ -2,6 +2,7 @@
 //! file a verb.
 
 mod bench;
+mod configured;
 mod context;
 mod eval;
 mod generate;
@@ -11,23 +12,24 @@ mod prune;
 mod recall;
 mod replay;
 mod screenshot;
-mod train;
-mod tune;
 
 use anyhow::Result;
 use clap::Subcommand;
 use std::process::ExitCode;
+use tesseral::lm::{training, tuning};
 
 use super::Common;
+use crate::progress::{EXAMPLES, TEXT};
+use configured::Configured;
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
     /// Continue a prompt, or answer in a conversation
     Generate(generate::Generate),
     /// Train or continue to train a model as a configuration says
-    Train(train::Train),
+    Train(Configured),
     /// Tune a model to a task: by its loss alone (MeZO) or by gradients, beside what needs no tuning
-    Tune(tune::Tune),
+    Tune(Configured),
     /// Make the model of a zeroth-order run from its first weights and its scalars
     Replay(replay::Replay),
     /// Cut a smaller model of a wanted shape out of a larger one
@@ -61,8 +63,8 @@ impl Verb {
         }
         match self {
             Verb::Generate(verb) => verb.run(common),
-            Verb::Train(verb) => verb.run(common),
-            Verb::Tune(verb) => verb.run(common),
+            Verb::Train(run) => run.run(common, TEXT, training::train, training::Report::table),
+            Verb::Tune(run) => run.run(common, EXAMPLES, tuning::tune, tuning::Report::table),
             Verb::Replay(verb) => verb.run(common),
             Verb::Prune(verb) => verb.run(common),
             Verb::Pack(verb) => verb.run(common),

@@ -3,12 +3,11 @@
 use super::domain_weights::WeightConfig;
 use super::domains::DomainsConfig;
 use super::shape::Target;
+use crate::configuration::Configuration;
 use crate::objective::Recompute;
-use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use tesseral_nn::configuration;
+use std::path::PathBuf;
 use tesseral_nn::optim::{AdamConfig, Clip, ScheduleConfig, ScheduleKind};
 use tesseral_nn::train::TrainConfig;
 
@@ -117,36 +116,15 @@ impl Default for PruneConfig {
     }
 }
 
-impl PruneConfig {
-    /// Reads a file and applies `key.path=value` overrides.
-    ///
-    /// # Errors
-    /// [`Error::Io`], or [`Error::Invalid`] with every mistake found.
-    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let mut config = Self::parse(&text, path, overrides)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        for path in [&mut config.source, &mut config.data.folder].into_iter().filter(|p| p.is_relative()) {
-            if !path.as_os_str().is_empty() {
-                *path = folder.join(&*path);
-            }
-        }
-        Ok(config)
+impl Configuration for PruneConfig {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        // Without one the command line names it.
+        let files = [&mut self.source, &mut self.data.folder];
+        files.into_iter().filter(|path| !path.as_os_str().is_empty()).collect()
     }
 
-    /// As [`Self::read`] from text; `path` is for messages only.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`].
-    pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self> {
-        let fail = |problems| Error::Invalid { path: path.into(), problems };
-        let config: Self = configuration::parse(text, overrides).map_err(fail)?;
-        let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(fail(problems)) }
-    }
-
-    /// Everything that is wrong before model and data are known, as `key: expected .., found ..`.
-    pub fn problems(&self) -> Vec<String> {
+    // Before model and data are known.
+    fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for (key, train) in [("train", Some(&self.train)), ("continued", self.continued.as_ref())] {
             problems.extend(train.and_then(|train| train.validate().err()).map(|e| format!("{key}.{e}")));
@@ -176,19 +154,12 @@ impl PruneConfig {
         }
         problems
     }
-
-    /// The whole configuration as TOML.
-    ///
-    /// # Errors
-    /// [`Error::Config`] when it cannot be written so (a bug).
-    pub fn to_toml(&self) -> Result<String> {
-        toml::to_string_pretty(self).map_err(|e| Error::config("configuration", e.to_string()))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn every_file_is_read() {

@@ -10,6 +10,7 @@ use super::report::{DomainReport, Report};
 use super::scaling_law::ScalingLaw;
 use super::shape::{Shape, pruned_config};
 use super::task::{DomainTask, Learning, model_tensors};
+use crate::configuration::Configuration;
 use crate::model::decoder::Decoder;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::save::SaveOptions;

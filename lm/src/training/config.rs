@@ -1,11 +1,10 @@
 //! The configuration of a training run: TOML, a default for everything, unknown keys refused.
 
+use crate::configuration::Configuration;
 use crate::long_context::recall::RecallTask;
 use crate::objective::Recompute;
-use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-use tesseral_nn::configuration;
+use std::path::PathBuf;
 use tesseral_nn::optim::{AdamConfig, Clip, ScheduleConfig, ScheduleKind};
 use tesseral_nn::train::TrainConfig;
 
@@ -163,38 +162,16 @@ impl Default for LmConfig {
     }
 }
 
-impl LmConfig {
-    /// Reads a file and applies `key.path=value` overrides.
-    ///
-    /// # Errors
-    /// [`Error::Io`], or [`Error::Invalid`] with every mistake found.
-    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let mut config = Self::parse(&text, path, overrides)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let texts = [&mut config.data.text, &mut config.data.validation_text];
+impl Configuration for LmConfig {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let texts = [&mut self.data.text, &mut self.data.validation_text];
         let paths = texts.into_iter().flatten().flat_map(|t| t.paths.iter_mut());
-        let models = [&mut config.model.path, &mut config.model.init_from];
-        let rows = config.data.rows.as_mut().map(|rows| &mut rows.folder);
-        for path in paths.chain(models.into_iter().flatten()).chain(rows).filter(|p| p.is_relative()) {
-            *path = folder.join(&*path);
-        }
-        Ok(config)
+        let models = [&mut self.model.path, &mut self.model.init_from];
+        let rows = self.data.rows.as_mut().map(|rows| &mut rows.folder);
+        paths.chain(models.into_iter().flatten()).chain(rows).collect()
     }
 
-    /// As [`Self::read`] from text; `path` is for messages only.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`].
-    pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self> {
-        let fail = |problems| Error::Invalid { path: path.into(), problems };
-        let config: Self = configuration::parse(text, overrides).map_err(fail)?;
-        let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(fail(problems)) }
-    }
-
-    /// Everything that is wrong, as `key: expected .., found ..`.
-    pub fn problems(&self) -> Vec<String> {
+    fn problems(&self) -> Vec<String> {
         let mut problems: Vec<String> = self.train.validate().err().map(|e| format!("train.{e}")).into_iter().collect();
         let model = &self.model;
         let sources = [model.path.is_some(), model.init_from.is_some(), model.shape.is_some()];
@@ -228,14 +205,6 @@ impl LmConfig {
             }
         }
         problems
-    }
-
-    /// The whole configuration as TOML.
-    ///
-    /// # Errors
-    /// [`Error::Config`] when it cannot be written so (a bug).
-    pub fn to_toml(&self) -> Result<String> {
-        toml::to_string_pretty(self).map_err(|e| Error::config("configuration", e.to_string()))
     }
 }
 

@@ -4,6 +4,7 @@ use super::LmTask;
 use super::config::{LmConfig, TextConfig};
 use super::corpus::{Corpus, Joined};
 use super::text::{self, MixedRows};
+use crate::configuration::Configuration;
 use crate::long_context::positions;
 use crate::long_context::recall::{Recall, measure};
 use crate::model::decoder::Decoder;

@@ -1,6 +1,7 @@
 //! Whole runs on made-up facts.
 
 use super::*;
+use crate::configuration::Configuration;
 use crate::objective::Batch;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;

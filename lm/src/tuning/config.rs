@@ -2,10 +2,9 @@
 
 use super::objective::Objective;
 use super::tuned::Scope;
-use crate::{Error, Result};
+use crate::configuration::Configuration;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-use tesseral_nn::configuration;
+use std::path::PathBuf;
 use tesseral_nn::optim::zeroth_order::ZerothOrderConfig;
 use tesseral_nn::optim::{AdamConfig, ScheduleConfig};
 
@@ -150,36 +149,13 @@ impl Default for TuneConfig {
     }
 }
 
-impl TuneConfig {
-    /// Reads a file and applies `key.path=value` overrides; relative paths are taken from the file's folder and made absolute,
-    /// so that the configuration in a run folder names the same files.
-    ///
-    /// # Errors
-    /// [`Error::Io`], or [`Error::Invalid`] with every mistake found.
-    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let mut config = Self::parse(&text, path, overrides)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let files = [&mut config.model, &mut config.task, &mut config.data.file];
-        for file in files.into_iter().chain(&mut config.data.test_file) {
-            *file = std::path::absolute(folder.join(&*file)).map_err(Error::io(path))?;
-        }
-        Ok(config)
+impl Configuration for TuneConfig {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let files = [&mut self.model, &mut self.task, &mut self.data.file];
+        files.into_iter().chain(&mut self.data.test_file).collect()
     }
 
-    /// As [`Self::read`] from text; `path` is for messages only.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`].
-    pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self> {
-        let fail = |problems| Error::Invalid { path: path.into(), problems };
-        let config: Self = configuration::parse(text, overrides).map_err(fail)?;
-        let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(fail(problems)) }
-    }
-
-    /// Everything that is wrong, as `key: expected .., found ..`.
-    pub fn problems(&self) -> Vec<String> {
+    fn problems(&self) -> Vec<String> {
         let mut problems: Vec<String> = self.zeroth_order.validate().err().map(|e| e.to_string()).into_iter().collect();
         let mut require = |holds: bool, key: &str, expected: &str, found: String| {
             if !holds {
@@ -213,24 +189,19 @@ impl TuneConfig {
         require(alone, "ranks.count", "1, or for zeroth-order a divisor of batch", found);
         problems
     }
+}
 
+impl TuneConfig {
     /// Whether the model changes.
     pub fn tunes(&self) -> bool {
         matches!(self.method, Method::ZerothOrder | Method::Adam)
-    }
-
-    /// The whole configuration as TOML.
-    ///
-    /// # Errors
-    /// [`Error::Config`] when it cannot be written so (a bug).
-    pub fn to_toml(&self) -> Result<String> {
-        toml::to_string_pretty(self).map_err(|e| Error::config("configuration", e.to_string()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn all_mistakes_at_once_and_back_from_its_own_text() {

@@ -8,6 +8,7 @@ use super::objective::{Generation, Objective, features};
 use super::save::save;
 use super::score::{Quality, calibrated, quality};
 use super::tuned::Tuned;
+use crate::configuration::Configuration;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::{Storage, Weights};
 use crate::training::run::write_run;

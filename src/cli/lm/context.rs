@@ -2,17 +2,19 @@
 
 mod generate;
 mod perplexity;
-mod train;
 
 use anyhow::Result;
 use clap::Subcommand;
+use tesseral::lm::parallel_context::training::{Report, train};
 
+use super::configured::Configured;
 use crate::cli::Common;
+use crate::progress::TEXT;
 
 #[derive(Subcommand)]
 pub(crate) enum Context {
     /// One stage of training, as a configuration says: masked, warm-up, contexts, distil
-    Train(train::Train),
+    Train(Configured),
     /// Perplexity by number and kind of contexts
     Perplexity(perplexity::Perplexity),
     /// Continue a prompt, with texts as contexts
@@ -27,7 +29,7 @@ impl Context {
 
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
         match self {
-            Context::Train(verb) => verb.run(common),
+            Context::Train(run) => run.run(common, TEXT, train, Report::table),
             Context::Perplexity(verb) => verb.run(common),
             Context::Generate(verb) => verb.run(common),
         }

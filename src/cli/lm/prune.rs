@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
+use tesseral::lm::configuration::Configuration;
 use tesseral::lm::pruning::shape::Target;
 use tesseral::lm::pruning::{PruneConfig, prune};
 use tesseral::plot::course;

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
+use tesseral::lm::configuration::Configuration;
 use tesseral::lm::model::weights::save::SaveOptions;
 use tesseral::lm::tuning::TuneConfig;
 use tesseral::lm::tuning::run::replayed;

@@ -1,5 +1,6 @@
 //! The configuration of a stage: TOML, a default for everything, unknown keys refused.
 
+use crate::configuration::Configuration;
 use crate::parallel_context::EncodeMode;
 use crate::parallel_context::distil::Rest;
 use crate::parallel_context::examples::Masking;
@@ -7,10 +8,8 @@ use crate::parallel_context::objective::Weights;
 use crate::parallel_context::retrieval::Neighbour;
 use crate::parallel_context::start::CrossStart;
 use crate::parallel_context::windows::Placing;
-use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-use tesseral_nn::configuration;
+use std::path::PathBuf;
 use tesseral_nn::optim::{AdamConfig, Clip, ScheduleConfig, ScheduleKind};
 use tesseral_nn::train::TrainConfig;
 
@@ -224,39 +223,17 @@ impl Default for ContextConfig {
     }
 }
 
-impl ContextConfig {
-    /// Reads a file and applies `key.path=value` overrides.
-    ///
-    /// # Errors
-    /// [`Error::Io`], or [`Error::Invalid`] with every mistake found.
-    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let mut config = Self::parse(&text, path, overrides)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let model = &mut config.model;
-        let models = [&mut model.decoder, &mut model.encoder, &mut model.init_from, &mut config.distil.teacher];
-        let data = &mut config.data;
+impl Configuration for ContextConfig {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let model = &mut self.model;
+        let models = [&mut model.decoder, &mut model.encoder, &mut model.init_from, &mut self.distil.teacher];
+        let data = &mut self.data;
         let validation = data.validation.iter_mut().flat_map(|v| v.paths.iter_mut());
         let paths = data.paths.iter_mut().chain(data.passages.iter_mut()).chain(validation);
-        for path in paths.chain(models.into_iter().flatten()).filter(|p| p.is_relative()) {
-            *path = folder.join(&*path);
-        }
-        Ok(config)
+        paths.chain(models.into_iter().flatten()).collect()
     }
 
-    /// As [`Self::read`] from text; `path` is for messages only.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`].
-    pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self> {
-        let fail = |problems| Error::Invalid { path: path.into(), problems };
-        let config: Self = configuration::parse(text, overrides).map_err(fail)?;
-        let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(fail(problems)) }
-    }
-
-    /// Everything that is wrong, as `key: expected .., found ..`.
-    pub fn problems(&self) -> Vec<String> {
+    fn problems(&self) -> Vec<String> {
         let mut problems: Vec<String> = self.train.validate().err().map(|e| format!("train.{e}")).into_iter().collect();
         let (model, data) = (&self.model, &self.data);
         let mut require = |holds: bool, what: String| {
@@ -298,14 +275,6 @@ impl ContextConfig {
             require(!data.negatives, "data.negatives: expected false for the stage distil, found true".into());
         }
         problems
-    }
-
-    /// The whole configuration as TOML.
-    ///
-    /// # Errors
-    /// [`Error::Config`] when it cannot be written so (a bug).
-    pub fn to_toml(&self) -> Result<String> {
-        toml::to_string_pretty(self).map_err(|e| Error::config("configuration", e.to_string()))
     }
 }
 

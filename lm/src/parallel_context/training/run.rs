@@ -3,6 +3,7 @@
 use super::config::{ContextConfig, Stage, Supply};
 use super::data::{Samples, Texts, documents};
 use super::task::{ContextTask, MaskedTask};
+use crate::configuration::Configuration;
 use crate::model::decoder::Decoder;
 use crate::model::llama::LlamaConfig;
 use crate::model::tokenizer::Tokenizer;

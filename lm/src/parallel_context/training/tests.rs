@@ -1,6 +1,7 @@
 //! Whole stages on made-up text: stopped and continued, handed over, and what they leave alone.
 
 use super::*;
+use crate::configuration::Configuration;
 use crate::model::decoder::Decoder;
 use crate::model::llama::LlamaConfig;
 use crate::model::tokenizer::learn::byte_pairs;

@@ -3,10 +3,9 @@
 use super::super::classifier::Pool;
 use super::super::render::RenderConfig;
 use super::super::text::Writing;
-use crate::{Error, Result};
+use crate::configuration::Configuration;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-use tesseral_nn::configuration;
+use std::path::PathBuf;
 use tesseral_nn::optim::{AdamConfig, Clip, ScheduleConfig, ScheduleKind};
 use tesseral_nn::train::TrainConfig;
 
@@ -146,35 +145,14 @@ impl Default for ScreenshotConfig {
     }
 }
 
-impl ScreenshotConfig {
-    /// Reads a file and applies `key.path=value` overrides.
-    ///
-    /// # Errors
-    /// [`Error::Io`], or [`Error::Invalid`] with every mistake found.
-    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let mut config = Self::parse(&text, path, overrides)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let data = &mut config.data;
-        let single = [&mut data.tokenizer, &mut config.model.path, &mut config.render.font].into_iter().flatten();
-        let lists = data.paths.iter_mut().chain(&mut data.validation_paths);
-        single.chain(lists).filter(|p| p.is_relative()).for_each(|path| *path = folder.join(&*path));
-        Ok(config)
+impl Configuration for ScreenshotConfig {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let data = &mut self.data;
+        let single = [&mut data.tokenizer, &mut self.model.path, &mut self.render.font].into_iter().flatten();
+        single.chain(data.paths.iter_mut()).chain(&mut data.validation_paths).collect()
     }
 
-    /// As [`Self::read`] from text; `path` is for messages only.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`].
-    pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self> {
-        let fail = |problems| Error::Invalid { path: path.into(), problems };
-        let config: Self = configuration::parse(text, overrides).map_err(fail)?;
-        let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(fail(problems)) }
-    }
-
-    /// Everything that is wrong, as `key: expected .., found ..`.
-    pub fn problems(&self) -> Vec<String> {
+    fn problems(&self) -> Vec<String> {
         let mut problems: Vec<String> = self.train.validate().err().map(|e| format!("train.{e}")).into_iter().collect();
         problems.extend(self.render.problems().into_iter().map(|problem| format!("render.{problem}")));
         let (data, model) = (&self.data, &self.model);
@@ -197,13 +175,5 @@ impl ScreenshotConfig {
             problems.push(format!("data.text_mask: expected a number in [0, 1), found {}", data.text_mask));
         }
         problems
-    }
-
-    /// The whole configuration as TOML.
-    ///
-    /// # Errors
-    /// [`Error::Config`] when it cannot be written so (a bug).
-    pub fn to_toml(&self) -> Result<String> {
-        toml::to_string_pretty(self).map_err(|e| Error::config("configuration", e.to_string()))
     }
 }

@@ -8,6 +8,7 @@ use super::super::shape::MaskedShape;
 use super::config::ScreenshotConfig;
 use super::corpus::{Desk, Piece, labels};
 use super::model::{Model, views};
+use crate::configuration::Configuration;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
 use serde::Serialize;

@@ -3,6 +3,7 @@
 use super::config::ScreenshotConfig;
 use super::corpus::{Desk, Piece, classes};
 use super::model::Model;
+use crate::configuration::Configuration;
 use crate::training::run::write_run;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};

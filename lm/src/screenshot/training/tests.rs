@@ -3,6 +3,7 @@
 use super::config::ScreenshotConfig;
 use super::evaluation::{Evaluation, evaluate};
 use super::run::{Report, train};
+use crate::configuration::Configuration;
 use crate::screenshot::text::tests::words;
 use serde_json::json;
 use std::fs;
