@@ -1,18 +1,30 @@
 //! What ROUGE sees in a summary, by controls that no reader would take for one: facts negated, words repeated, words
 //! shuffled, the summary of another story.
 //!
-//! `cargo run --release --example rouge_negation -- TEXTS` prints the table; TEXTS is a file of rows with `text`, each a
-//! summary of a story (`../shared/data/qa/narrativeqa_passages.jsonl`). A second. The reference is a text; every candidate
-//! is made of it, or of another text, by rule.
+//! `cargo run --release --example rouge_negation -- TEXTS [MODEL PROMPTS COUNT]` prints the table; TEXTS is a file of rows with
+//! `text`, each a summary of a story (`../shared/data/qa/narrativeqa_passages.jsonl`). A second. The reference is a text; every
+//! candidate is made of it, or of another text, by rule. With a model (a folder or GGUF file) and a file of HELMET's judge
+//! prompts, it also judges the candidates of the first COUNT texts; key points are the first sentences of a text.
 
 use std::error::Error;
 use std::path::Path;
+use tesseral::lm::evaluation::ask::Asker;
+use tesseral::lm::evaluation::backend::local::Local;
+use tesseral::lm::evaluation::compat::Compat;
 use tesseral::lm::evaluation::helmet::data;
+use tesseral::lm::evaluation::helmet::judge::{Prompts, Summary, SummaryVerdict, decoding, judge_summaries};
 use tesseral::lm::evaluation::metrics::answer::scores;
+use tesseral::lm::evaluation::metrics::sentences::split;
 use tesseral::lm::evaluation::python::mersenne::Random;
+use tesseral::lm::evaluation::request::Decoding;
+use tesseral::lm::evaluation::store::Store;
+use tesseral::lm::model::weights::Storage;
 
 /// Words of the candidates that are the beginning of a text.
 const LEAD: usize = 100;
+/// Key points of a text, and most tokens of a judge's answer.
+const KEYPOINTS: usize = 5;
+const ANSWER: usize = 192;
 
 /// What negates a fact.
 const NEGATIONS: [(&str, &str); 8] = [
@@ -27,39 +39,67 @@ const NEGATIONS: [(&str, &str); 8] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args().nth(1).ok_or("expected a file of texts")?;
-    let rows = data::read(Path::new(&path))?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let path = arguments.first().ok_or("expected a file of texts")?;
+    let rows = data::read(Path::new(path))?;
     let texts: Vec<&str> = rows.iter().map(|row| row.text("text")).collect::<Result<_, _>>()?;
-    let others: Vec<&str> = texts.iter().copied().cycle().skip(1).take(texts.len()).collect();
     let mut random = Random::new(42);
-    let mut table: Vec<(&str, Vec<[f64; 3]>)> = Vec::new();
-    for (text, other) in texts.iter().zip(others) {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let lead = &words[..words.len().min(LEAD)];
-        let mut shuffled = words.clone();
-        random.shuffle(&mut shuffled);
-        let wrong: Vec<&str> = other.split_whitespace().take(words.len()).collect();
-        let candidates = [
-            ("first 100 words", lead.join(" ")),
-            ("the same, facts negated", negated(lead)),
-            ("40 words, three times", [&words[..words.len().min(40)]; 3].concat().join(" ")),
-            ("another story, as long", wrong.join(" ")),
-            ("all words, shuffled", shuffled.join(" ")),
-        ];
-        for (name, candidate) in candidates {
-            let found = scores(&candidate, &[text]);
-            let row =
-                ["rougeL_f1", "rougeLsum_f1", "f1"].map(|metric| 100.0 * found.get(metric).copied().unwrap_or(0.0));
-            match table.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, rows)) => rows.push(row),
-                None => table.push((name, vec![row])),
-            }
-        }
-    }
+    let all: Vec<_> =
+        (0..texts.len()).map(|k| candidates(texts[k], texts[(k + 1) % texts.len()], &mut random)).collect();
     println!("{:<26} {:>8} {:>11} {:>9}   ({} texts)", "candidate", "ROUGE-L", "ROUGE-Lsum", "token F1", texts.len());
-    for (name, rows) in table {
-        let mean = |column: usize| rows.iter().map(|row| row[column]).sum::<f64>() / rows.len() as f64;
-        println!("{name:<26} {:>8.1} {:>11.1} {:>9.1}", mean(0), mean(1), mean(2));
+    for (place, (name, _)) in all.first().into_iter().flatten().enumerate() {
+        let found: Vec<_> = texts.iter().zip(&all).map(|(text, mine)| scores(&mine[place].1, &[text])).collect();
+        let mean = |metric: &str| {
+            let sum: f64 = found.iter().map(|scores| scores.get(metric).copied().unwrap_or(0.0)).sum();
+            100.0 * sum / texts.len() as f64
+        };
+        println!("{name:<26} {:>8.1} {:>11.1} {:>9.1}", mean("rougeL_f1"), mean("rougeLsum_f1"), mean("f1"));
+    }
+    if let [_, model, prompts, count] = arguments.as_slice() {
+        judge(Path::new(model), Path::new(prompts), &texts[..count.parse::<usize>()?.min(texts.len())], &all)?;
+    }
+    Ok(())
+}
+
+/// What is compared with a text, by name.
+type Candidates = Vec<(&'static str, String)>;
+
+fn candidates(text: &str, other: &str, random: &mut Random) -> Candidates {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let lead = &words[..words.len().min(LEAD)];
+    let mut shuffled = words.clone();
+    random.shuffle(&mut shuffled);
+    let wrong: Vec<&str> = other.split_whitespace().take(words.len()).collect();
+    vec![
+        ("first 100 words", lead.join(" ")),
+        ("the same, facts negated", negated(lead)),
+        ("40 words, three times", [&words[..words.len().min(40)]; 3].concat().join(" ")),
+        ("another story, as long", wrong.join(" ")),
+        ("all words, shuffled", shuffled.join(" ")),
+    ]
+}
+
+/// Verdicts on the candidates, as on HELMET's summaries of law cases.
+fn judge(model: &Path, prompts: &Path, texts: &[&str], all: &[Candidates]) -> Result<(), Box<dyn Error>> {
+    let (judge, prompts) = (Local::open(model, Storage::F32)?, Prompts::read(prompts)?);
+    let decoding = Decoding { max_tokens: ANSWER, ..decoding(Compat::Mended) };
+    let mut store = Store::in_memory();
+    let mut asker = Asker::new(&judge, &mut store);
+    println!("\n{:<26} {:>8} {:>8} {:>9} {:>8} {:>10}", "judged", "fluency", "recall", "precision", "F1", "unparsable");
+    for (place, (name, _)) in all.first().into_iter().flatten().enumerate() {
+        let summary = |(text, mine): (&&str, &Candidates)| Summary {
+            output: mine[place].1.clone(),
+            keypoints: split(text).into_iter().take(KEYPOINTS).collect(),
+            expert: (*text).into(),
+            book: false,
+        };
+        let summaries: Vec<Summary> = texts.iter().zip(all).map(summary).collect();
+        let found = judge_summaries(&mut asker, &prompts, &decoding, &summaries, Compat::Mended)?;
+        let mean =
+            |of: fn(&SummaryVerdict) -> f64| found.mean(of).map_or("-".into(), |mean| format!("{:.1}", 100.0 * mean));
+        let (recall, precision) = (mean(SummaryVerdict::recall), mean(SummaryVerdict::precision));
+        let (fluency, f1) = (mean(|verdict| verdict.fluency), mean(SummaryVerdict::f1));
+        println!("{name:<26} {fluency:>8} {recall:>8} {precision:>9} {f1:>8} {:>10.2}", found.unparsable);
     }
     Ok(())
 }

@@ -152,3 +152,60 @@ fn bad_tasks_data_and_models_are_told_and_nothing_is_written() {
         }
     }
 }
+
+#[test]
+fn stories_of_a_finished_run_are_judged_by_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let story = |k: usize| json!({"id": k.to_string(), "context": "c", "question": "q?", "answers": ["a"]});
+    write_lines(&at("stories.jsonl"), (0..3).map(story));
+    fs::create_dir(at("tasks")).unwrap();
+    let task = "family = \"helmet\"\ndataset = \"narrativeqa\"\nfile = \"stories.jsonl\"\nshots = 0\n";
+    fs::write(at("tasks/story.toml"), task).unwrap();
+    json(&mut run(folder.path(), "rule:constant: a", "asked"));
+    let judge = |model: &str, prompt: &str| {
+        fs::write(at("judge.toml"), prompt).unwrap();
+        let mut command = tesseral();
+        command.current_dir(folder.path()).args(["eval", "helmet", "judge", "asked", "--json", "--out", "judged"]);
+        command.args(["--prompts", "judge.toml", "--model", model]);
+        command
+    };
+    let prompt = "judge_prompt = \"{question} {correct_answers} {parsed_output}\"";
+    let found = json(&mut judge("rule:constant:{\"fluency\": 1, \"correctness\": 2}", prompt));
+    let scores = found["results"].as_object().unwrap().values().next().unwrap();
+    assert_eq!((&scores["gpt-4-score,none"], &scores["judge_unparsable,none"]), (&json!(2.0), &json!(0.0)));
+    assert_eq!(scores["f1,none"], 0.0, "the first scores stay");
+    let kept = fs::read_to_string(at("judged/answers.jsonl")).unwrap();
+    assert!(kept.contains("correctness"), "{kept}");
+    fs::remove_dir_all(at("judged")).unwrap();
+    let message = failure(&mut judge("rule:empty", "judge = \"x\""), 1);
+    assert!(message.contains("judge.toml: judge: expected one of judge_prompt"), "{message}");
+    let message = failure(&mut judge("rule:empty", "fluency_prompt = \"x\""), 1);
+    assert!(message.contains("judge_prompt: expected a prompt, found none"), "{message}");
+}
+
+#[test]
+fn accuracy_is_told_by_number_of_demonstrations() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let row = |k: usize| format!("a text of number {k},{}\n", ["bad", "good"][k % 2]);
+    fs::write(at("rows.csv"), "text,label\n".to_string() + &(0..40).map(row).collect::<String>()).unwrap();
+    fs::create_dir(at("tasks")).unwrap();
+    let task = "family = \"in-context\"\nname = \"mood\"\nmodes = [\"gold\", \"letter\"]\ndemonstrations = [2, 4]\n\
+        templates = [2]\nexamples = 6\n[data]\npath = \"rows.csv\"\nfamily = \"sentiment\"\n\
+        labels = [{ value = \"bad\", word = \"negative\" }, { value = \"good\", word = \"positive\" }]\n";
+    fs::write(at("tasks/mood.toml"), task).unwrap();
+    json(&mut run(folder.path(), "rule:constant: positive", "positive"));
+    json(&mut run(folder.path(), "rule:empty", "nothing"));
+    let mut command = tesseral();
+    command.current_dir(folder.path()).args(["eval", "in-context", "report", "positive", "nothing", "--json"]);
+    let found = json(command.args(["--out", "report"]));
+    assert_eq!(found[0]["model"], "positive");
+    let row = &found[0]["rows"][1];
+    assert_eq!((&row["mode"], &row["demonstrations"], &row["accuracy"]), (&json!("gold"), &json!(4), &json!(0.5)));
+    let picture = fs::read_to_string(at("report/by_demonstrations.svg")).unwrap();
+    assert!(["positive: mood", "nothing: mood", "letter"].iter().all(|part| picture.contains(part)));
+    let mut command = tesseral();
+    command.current_dir(folder.path()).args(["eval", "in-context", "report", "tasks"]);
+    assert!(failure(&mut command, 1).contains("results.json"));
+}

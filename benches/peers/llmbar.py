@@ -4,8 +4,10 @@ same patterns, the same statistics as `tesseral lm eval llmbar replay DIR`.
 
     python3 benches/peers/llmbar.py DIR [--repeat N]
 
-prints one JSON line: files, completions, how many winners and statistics are as stored, and the seconds of the fastest
-of N replays in one process (imports and the start of the interpreter not counted; time the whole command for these).
+prints one JSON line: files, completions, how many winners and statistics are as stored, the seconds of the fastest
+of N replays in one process (imports and the start of the interpreter not counted; time the whole command for these), and of
+these the seconds of reading files and of the metric code alone: winners of completions that are read already, and statistics.
+Our side of the last is `metrics_speed DIR winners` (an example of tesseral-lm).
 """
 
 import argparse
@@ -88,24 +90,31 @@ def winners_of(result, patterns):
     return last, read, equal
 
 
-def replay(folder):
-    files = completions = equal = same = 0
+def read(folder):
+    """Of each result: the patterns of its modules, its examples, its stored statistics."""
+    found = []
     for path in sorted(folder.rglob("result.json")):
         llm, strategy = path.parts[-3], path.parts[-2]
         settings = folder / "LLMEvaluator" / "evaluators" / "config" / llm / f"{strategy}.json"
         patterns = [module["parsing"] for module in json.loads(settings.read_text())]
+        stored = json.loads((path.parent / "statistics.json").read_text())
+        found.append((patterns, json.loads(path.read_text()), stored))
+    return found
+
+
+def replay(results):
+    completions = equal = same = 0
+    for patterns, examples, stored in results:
         judged = []
-        for example in json.loads(path.read_text()):
-            last, read, as_stored = winners_of(example["results"], patterns)
+        for example in examples:
+            last, count, as_stored = winners_of(example["results"], patterns)
             judged.append((last, example["label"]))
-            completions += read
+            completions += count
             equal += as_stored
         texts, numbers = statistics(judged)
-        stored = json.loads((path.parent / "statistics.json").read_text())
         close = all(abs(stored[key] - value) < 1e-12 for key, value in numbers.items())
         same += close and all(stored[key] == value for key, value in texts.items())
-        files += 1
-    return {"files": files, "completions": completions, "winners_equal": equal, "statistics_equal": same}
+    return {"files": len(results), "completions": completions, "winners_equal": equal, "statistics_equal": same}
 
 
 def main():
@@ -113,12 +122,16 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--repeat", type=int, default=1)
     arguments = parser.parse_args()
-    seconds = []
+    reading, scoring = [], []
     for _ in range(arguments.repeat):
         start = time.perf_counter()
-        found = replay(arguments.folder)
-        seconds.append(time.perf_counter() - start)
-    print(json.dumps({**found, "seconds": min(seconds)}))
+        results = read(arguments.folder)
+        middle = time.perf_counter()
+        found = replay(results)
+        reading.append(middle - start)
+        scoring.append(time.perf_counter() - middle)
+    total = min(a + b for a, b in zip(reading, scoring))
+    print(json.dumps({**found, "seconds": total, "reading_s": min(reading), "metric_s": min(scoring)}))
 
 
 if __name__ == "__main__":

@@ -4,15 +4,16 @@
 
 #[path = "../../tests/support/golden.rs"]
 mod golden;
+#[path = "../../tests/support/recorded.rs"]
+mod recorded;
 #[path = "../../tests/support/tolerances.rs"]
 mod tolerances;
 
 use candle_core::{DType, Device, Tensor};
 use golden::{Golden, cases, difference, file, load, values};
+use recorded::Recorded;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use tesseral_lm::evaluation::metrics::answer;
 use tesseral_lm::evaluation::python::numpy::RandomState;
 use tesseral_lm::evaluation::tasks::rows::Row;
@@ -23,9 +24,8 @@ use tesseral_lm::tuning::example::{Encoder, Example, Prompting, Sequence};
 use tesseral_lm::tuning::objective::{Objective, likelihoods};
 use tesseral_lm::tuning::task::{Question, TaskConfig};
 use tesseral_lm::tuning::tuned::{Scope, Tuned};
-use tesseral_nn::kernels::{Real, backward};
-use tesseral_nn::optim::zeroth_order::noise::Place;
-use tesseral_nn::optim::zeroth_order::{Directions, ZerothOrder, ZerothOrderConfig};
+use tesseral_nn::kernels::backward;
+use tesseral_nn::optim::zeroth_order::{ZerothOrder, ZerothOrderConfig};
 use tesseral_nn::rng::Streams;
 
 const FAMILY: &str = "mezo";
@@ -72,27 +72,6 @@ fn examples(sequences: &[Sequence], counts: &[usize], labels: &[i64]) -> Vec<Exa
         start = end;
     }
     examples
-}
-
-#[derive(Clone)]
-struct Recorded {
-    names: Vec<String>,
-    z: Vec<BTreeMap<String, Vec<f64>>>,
-    seen: Arc<Mutex<Vec<u64>>>,
-}
-
-impl Directions for Recorded {
-    fn identity(&self) -> String {
-        "recorded".into()
-    }
-    fn fill<T: Real>(&self, place: Place, start: usize, z: &mut [T]) {
-        let mut seen = self.seen.lock().unwrap();
-        if !seen.contains(&place.step) {
-            seen.push(place.step);
-        }
-        let all = &self.z[place.step as usize][&self.names[place.parameter as usize]];
-        z.iter_mut().zip(&all[start..]).for_each(|(z, x)| *z = T::of(*x));
-    }
 }
 
 #[test]
@@ -147,9 +126,8 @@ fn golden_mezo_losses_of_options_and_steps_on_them() {
 
         let zo = &json["zo"];
         let steps = zo["steps"].as_array().unwrap();
-        let names: Vec<String> = tuned.parameters().to_vec().into_iter().map(|(name, _)| name).collect();
-        let z = |t: usize| names.iter().map(|n| (n.clone(), golden.values(&format!("zo.step{t}.z.{n}")))).collect();
-        let directions = Recorded { z: (0..steps.len()).map(z).collect(), names, seen: Arc::default() };
+        let prefixes: Vec<String> = (0..steps.len()).map(|t| format!("zo.step{t}.z.")).collect();
+        let directions = Recorded::new(&golden, tuned.parameters(), &prefixes);
         let config = ZerothOrderConfig {
             learning_rate: zo["lr0"].as_f64().unwrap(),
             epsilon: zo["eps"].as_f64().unwrap(),

@@ -3,6 +3,10 @@
 //! candle's `VarMap` is a hash map, whose order differs from process to process; sums over parameters, optimiser
 //! state and random initialisation here follow the sorted names and are the same everywhere.
 
+mod digest;
+
+pub use digest::digest;
+
 use crate::rng::Streams;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Shape, Tensor, Var};

@@ -1,8 +1,9 @@
 //! Training: what is reported, what is saved, and the loop itself.
 //!
 //! Modules, each using only those above it: [`observer`], [`files`], [`checkpoint`], [`metrics`], [`sampler`],
-//! [`gradcheck`], [`trainer`].
+//! [`gradcheck`], [`ahead`], [`trainer`].
 
+pub mod ahead;
 pub mod checkpoint;
 pub mod files;
 pub mod gradcheck;
@@ -11,6 +12,7 @@ pub mod observer;
 pub mod sampler;
 pub mod trainer;
 
+pub use ahead::Ahead;
 pub use checkpoint::Checkpoint;
 pub use observer::{Event, Observer, Silent};
 pub use sampler::Sampler;

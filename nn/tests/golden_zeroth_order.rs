@@ -4,61 +4,23 @@
 
 #[path = "../../tests/support/golden.rs"]
 mod golden;
+#[path = "../../tests/support/recorded.rs"]
+mod recorded;
 #[path = "../../tests/support/tolerances.rs"]
 mod tolerances;
 
 use candle_core::{D, DType, Device, Tensor};
 use golden::{Golden, cases, difference, load, values};
+use recorded::Recorded;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use tesseral_nn::kernels::Real;
 use tesseral_nn::optim::zeroth_order::config::{SamplesSchedule, ScaleBy, Variant};
-use tesseral_nn::optim::zeroth_order::noise::Place;
-use tesseral_nn::optim::zeroth_order::{Directions, Rule, ZerothOrder, ZerothOrderConfig};
+use tesseral_nn::optim::zeroth_order::{Rule, ZerothOrder, ZerothOrderConfig};
 use tesseral_nn::optim::{Clip, ScheduleConfig, ScheduleKind};
 use tesseral_nn::rng::Streams;
 use tesseral_nn::{Init, Parameters};
 
 const FAMILY: &str = "mezo";
-
-/// Directions that were drawn elsewhere, by name of the parameter, in the order in which they are asked for.
-#[derive(Clone)]
-struct Recorded {
-    names: Vec<String>,
-    /// Of each direction, its tensors.
-    z: Vec<BTreeMap<String, Vec<f64>>>,
-    seen: Arc<Mutex<Vec<(u64, u32)>>>,
-}
-
-impl Recorded {
-    fn new(golden: &Golden, parameters: &Parameters, prefixes: &[String]) -> Self {
-        let names: Vec<String> = parameters.to_vec().into_iter().map(|(name, _)| name).collect();
-        let of = |prefix: &String| {
-            let found =
-                names.iter().filter_map(|name| Some((name.clone(), values(&golden.get(&format!("{prefix}{name}"))?))));
-            found.collect()
-        };
-        Recorded { z: prefixes.iter().map(of).collect(), names: names.clone(), seen: Arc::default() }
-    }
-}
-
-impl Directions for Recorded {
-    fn identity(&self) -> String {
-        "recorded".into()
-    }
-
-    fn fill<T: Real>(&self, place: Place, start: usize, z: &mut [T]) {
-        let key = (place.step, place.probe);
-        let mut seen = self.seen.lock().unwrap();
-        let number = seen.iter().position(|k| *k == key).unwrap_or_else(|| {
-            seen.push(key);
-            seen.len() - 1
-        });
-        let all = &self.z[number][&self.names[place.parameter as usize]];
-        z.iter_mut().zip(&all[start..]).for_each(|(z, x)| *z = T::of(*x));
-    }
-}
 
 fn declared(golden: &Golden, dtype: DType) -> Parameters {
     let parameters = Parameters::new(Streams::new(0), dtype, &Device::Cpu);

@@ -12,6 +12,7 @@ mod prune;
 mod recall;
 mod replay;
 mod screenshot;
+mod writing;
 
 use anyhow::Result;
 use clap::Subcommand;

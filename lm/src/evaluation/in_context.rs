@@ -1,7 +1,7 @@
 //! What in-context learning learns (Pan et al. 2023, arXiv 2305.09731): recognising a task, or learning it.
 //!
 //! Modules, each using only those above it: [`template`], [`dataset`], [`labels`], [`demonstrations`], [`prompt`],
-//! [`score`], [`experiment`] with [`task`]; and apart from them [`synthetic`], a world in which a small model is
+//! [`score`], [`experiment`] with [`task`], [`report`]; and apart from them [`synthetic`], a world in which a small model is
 //! trained to do both.
 
 pub mod dataset;
@@ -9,6 +9,7 @@ pub mod demonstrations;
 pub mod experiment;
 pub mod labels;
 pub mod prompt;
+pub mod report;
 pub mod score;
 pub mod synthetic;
 pub mod task;

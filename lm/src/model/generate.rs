@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Instant;
 
 /// Tokens of a prompt that go through the model at a time: at half as many a prompt takes a sixth more time.
-const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 
 /// How a text is continued.
 #[derive(Clone, Debug)]
@@ -258,7 +258,7 @@ impl PromptReader {
     }
 }
 
-fn read_blocks(decoder: &Decoder, cache: &mut Cache, ids: &[u32], block: usize) -> Result<Vec<f32>> {
+pub(crate) fn read_blocks(decoder: &Decoder, cache: &mut Cache, ids: &[u32], block: usize) -> Result<Vec<f32>> {
     let mut last = Err(Error::config("prompt", "expected at least one token, found none"));
     for block in ids.chunks(block) {
         last = Ok(decoder.continue_from(cache, block)?);

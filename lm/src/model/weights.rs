@@ -1,10 +1,11 @@
 //! Weights by Hugging Face name, from folders and GGUF files, and back to folders.
 //!
-//! Modules: [`hugging_face`] (`config.json` and safetensors, in one file or in shards), [`gguf`], [`save`].
+//! Modules: [`hugging_face`] (`config.json` and safetensors or PyTorch's files, in one or in shards), [`gguf`], [`save`].
 
 pub mod gguf;
 pub mod hugging_face;
 pub mod save;
+mod shard;
 
 use crate::model::llama::LlamaConfig;
 use crate::{Error, Result};

@@ -10,7 +10,7 @@ use crate::{Error, model::llama::LlamaConfig};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tesseral_nn::train::trainer::fingerprint;
+use tesseral_nn::parameters::digest;
 
 /// A model's shape and tensors, on the CPU.
 #[derive(Clone, Debug)]
@@ -71,14 +71,13 @@ impl ContextWeights {
     }
 }
 
-/// SHA-256, in hexadecimal, of the values of the wrapped model's tensors, in name order: what training must leave alone.
+/// SHA-256, in hexadecimal, of names and values of the wrapped model's tensors, in name order: what training must leave alone.
 ///
 /// # Errors
 /// Those of candle.
 pub fn hash(tensors: &BTreeMap<String, Tensor>) -> Result<String> {
     let decoder = |name: &str| !name.contains(".cross_attn.") && !name.starts_with("encoder.");
-    let hash = fingerprint(tensors.iter().filter(|(name, _)| decoder(name)).map(|(_, tensor)| tensor))?;
-    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(digest(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).filter(|(name, _)| decoder(name)))?)
 }
 
 /// Names and shapes of the tensors of an encoder.

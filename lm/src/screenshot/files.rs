@@ -3,13 +3,12 @@
 use super::patches::{CHANNELS, PATCH, SIDE};
 use super::positions;
 use super::shape::MaskedShape;
-use crate::model::weights::save::COMPANIONS;
+use crate::model::weights::save::{SaveOptions, write_folder};
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
-use tesseral_datasets::files::write_folder_atomic;
 
 const WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
@@ -66,28 +65,7 @@ pub fn exported(shape: &MaskedShape, mut tensors: BTreeMap<String, Tensor>) -> R
 /// # Errors
 /// [`Error::Io`], [`Error::Data`].
 pub fn save(folder: &Path, config: &Value, tensors: &BTreeMap<String, Tensor>, tokenizer: &Path) -> Result<()> {
-    let text = serde_json::to_string_pretty(config).map_err(|e| Error::format(folder, e.to_string()))? + "\n";
-    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-    let written = write_folder_atomic(folder, |temporary| {
-        let fail = |path: &Path| {
-            let path = path.to_path_buf();
-            move |source| tesseral_datasets::Error::Io { path, action: "write", source }
-        };
-        let file = temporary.join(CONFIG);
-        std::fs::write(&file, &text).map_err(fail(&file))?;
-        let file = temporary.join(WEIGHTS);
-        let views = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
-        safetensors::serialize_to_file(views, Some(metadata), &file)
-            .map_err(|e| fail(&file)(std::io::Error::other(e.to_string())))?;
-        for name in COMPANIONS {
-            let from = tokenizer.join(name);
-            if from.is_file() {
-                std::fs::copy(&from, temporary.join(name)).map_err(fail(&from))?;
-            }
-        }
-        Ok(())
-    });
-    Ok(written?)
+    write_folder(folder, config, tensors, tokenizer, SaveOptions::default())
 }
 
 /// The text of `config.json` and the tensors of a folder.

@@ -4,6 +4,8 @@ use super::example::Example;
 use super::tuned::Tuned;
 use crate::evaluation::metrics::answer;
 use crate::model::decoder::{Branches, Decoder, Prefix, PrefixPositions, Text};
+use crate::model::generate::{BLOCK, GenerateOptions, Prompt, next_logits, read_blocks, sample};
+use crate::model::tokenizer::Tokenizer;
 use crate::{Error, Result};
 use candle_core::{D, Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -223,12 +225,10 @@ fn prompt(example: &Example) -> Vec<u32> {
 
 /// How answers are generated: greedily, up to a number of tokens, an end token or a text.
 pub struct Generation<'a> {
-    /// Text of ids.
-    pub decode: &'a dyn Fn(&[u32]) -> Result<String>,
-    /// Most tokens.
-    pub max_tokens: usize,
-    /// The answer ends before this.
-    pub stop: &'a str,
+    /// The model's.
+    pub tokenizer: &'a Tokenizer,
+    /// Most tokens, and the texts that an answer ends before.
+    pub options: GenerateOptions,
     /// Ids that end it.
     pub end: &'a [u32],
 }
@@ -239,24 +239,11 @@ impl Generation<'_> {
     /// # Errors
     /// Those of the model.
     pub fn answer(&self, tuned: &Tuned, prompt: &[u32]) -> Result<String> {
-        let decoder = tuned.decoder();
-        let mut cache = tuned.cache(prompt.len() + self.max_tokens)?;
-        let (mut fed, mut ids, mut text) = (prompt.to_vec(), Vec::new(), String::new());
-        while ids.len() < self.max_tokens {
-            let hidden = decoder.continue_from(&mut cache, &fed)?;
-            let logits = decoder.logits(&hidden.narrow(0, hidden.dim(0)? - 1, 1)?)?;
-            let id = logits.argmax(D::Minus1)?.to_vec1::<u32>()?[0];
-            if self.end.contains(&id) {
-                break;
-            }
-            ids.push(id);
-            text = (self.decode)(&ids)?;
-            if let Some(place) = text.find(self.stop).filter(|_| !self.stop.is_empty()) {
-                text.truncate(place);
-                break;
-            }
-            fed = vec![id];
-        }
-        Ok(text.trim().to_string())
+        let mut cache = tuned.cache(prompt.len() + self.options.max_tokens)?;
+        let logits = read_blocks(tuned.decoder(), &mut cache, prompt, BLOCK)?;
+        let read = Prompt { tokens: prompt.len(), seconds: 0.0, logits };
+        let mut next = |id| next_logits(tuned.decoder(), &mut cache, id);
+        let found = sample(self.tokenizer, read, self.end, &self.options, &mut next, &mut |_| ())?;
+        Ok(found.text.trim().to_string())
     }
 }

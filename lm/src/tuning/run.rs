@@ -9,6 +9,7 @@ use super::save::save;
 use super::score::{Quality, calibrated, quality};
 use super::tuned::Tuned;
 use crate::configuration::Configuration;
+use crate::model::generate::GenerateOptions;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::{Storage, Weights};
 use crate::training::run::write_run;
@@ -32,6 +33,9 @@ use tesseral_nn::train::{Observer, StepContext, Task, TrainConfig, Trainer, Vali
 /// File of a zeroth-order run that holds all there is to it.
 pub const TRAJECTORY: &str = "trajectory.zo";
 
+/// Seconds of every step, apart from the metrics because they are not the same twice.
+const TIMING: &str = "timing.jsonl";
+
 /// What [`tune`] did.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -51,7 +55,7 @@ pub struct Report {
     pub seconds: f64,
     /// Largest resident memory of the process, MB.
     pub peak_rss_mb: Option<f64>,
-    /// Development by steps, the start included.
+    /// Development by steps and seconds of tuning (development left out), the start of a zeroth-order run included.
     pub curve: Vec<Value>,
     /// Step whose weights were tested.
     pub tested_step: u64,
@@ -69,7 +73,8 @@ impl Report {
             self.task, self.method, self.tuned_parameters, self.steps, self.seconds
         );
         for point in &self.curve {
-            text += &format!("step {:>6}  dev {}\n", point["step"], point["dev"]);
+            let seconds = point["seconds"].as_f64().unwrap_or(0.0);
+            text += &format!("step {:>6}  {seconds:>8.1} s  dev {}\n", point["step"], point["dev"]);
         }
         let Quality { score, standard_error, examples } = self.test;
         text += &format!(
@@ -116,9 +121,10 @@ impl<'a> Bench<'a> {
 
     /// Something with a way to generate answers, where the task needs one.
     fn with_generation<R>(&self, body: impl FnOnce(Option<&Generation>) -> R) -> R {
-        let decode = |ids: &[u32]| self.tokenizer.decode(ids, false);
         let task = &self.material.task;
-        let generation = Generation { decode: &decode, max_tokens: task.max_tokens, stop: &task.stop, end: &self.end };
+        let stop = Some(&task.stop).filter(|stop| !stop.is_empty()).cloned().into_iter().collect();
+        let options = GenerateOptions { max_tokens: task.max_tokens, stop, ..GenerateOptions::default() };
+        let generation = Generation { tokenizer: &self.tokenizer, options, end: &self.end };
         body(task.generates().then_some(&generation))
     }
 
@@ -209,17 +215,24 @@ pub fn tune(
     Ok(report)
 }
 
-/// Lines of `metrics.jsonl` with development, in order.
+/// Lines of `metrics.jsonl` with development, in order, each with the seconds that its steps took by [`TIMING`].
 fn curve(run: &Path, config: &TuneConfig) -> Result<Vec<Value>> {
     if !config.tunes() {
         return Ok(Vec::new());
     }
-    let path = run.join("metrics.jsonl");
-    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    Ok(lines
-        .filter(|line| line.get("dev").is_some())
-        .map(|line| json!({"step": line["step"], "dev": line["dev"]}))
+    let read = |name: &str| -> Result<Vec<Value>> {
+        let path = run.join(name);
+        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    };
+    let steps: Vec<Value> = read(TIMING)?.into_iter().filter(|line| line["what"] == "step").collect();
+    let seconds = |step: &Value| -> f64 {
+        let before = steps.iter().filter(|line| line["step"].as_u64() <= step.as_u64());
+        before.filter_map(|line| line["seconds"].as_f64()).sum()
+    };
+    let developed = read("metrics.jsonl")?.into_iter().filter(|line| line.get("dev").is_some());
+    Ok(developed
+        .map(|line| json!({"step": line["step"], "seconds": seconds(&line["step"]), "dev": line["dev"]}))
         .collect())
 }
 
@@ -276,6 +289,7 @@ fn zeroth_order(
     };
     let done = optimizer.steps_done();
     let mut metrics = MetricsLog::open(&run.join("metrics.jsonl"), done)?;
+    let mut timing = MetricsLog::open(&run.join(TIMING), done)?;
     let parameters = bench.tuned.parameters().count();
     observer.on_event(Event::Start(Start {
         step: done,
@@ -300,6 +314,7 @@ fn zeroth_order(
         metrics.write(&json!({"step": number, "loss": report.loss, "derivative": report.scalars.first(),
             "learning_rate": report.learning_rate, "rejected": report.rejected}))?;
         let seconds = started.elapsed().as_secs_f64();
+        timing.write(&json!({"step": number, "what": "step", "seconds": seconds}))?;
         observer.on_event(Event::Step(Step {
             step: number,
             loss: report.loss,
@@ -315,6 +330,7 @@ fn zeroth_order(
     }
     writer.sync()?;
     metrics.sync()?;
+    timing.sync()?;
     observer.on_event(Event::End { step: config.steps, seconds: clock.elapsed().as_secs_f64() });
     Ok(())
 }

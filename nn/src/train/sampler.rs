@@ -23,8 +23,21 @@ impl Sampler {
     }
 
     fn shuffle(&mut self) {
-        self.order = (0..self.samples).collect();
-        self.order.shuffle(&mut self.streams.stream("sampler", &[self.epoch]));
+        self.order = self.order_of(self.epoch);
+    }
+
+    fn order_of(&self, epoch: u64) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.samples).collect();
+        order.shuffle(&mut self.streams.stream("sampler", &[epoch]));
+        order
+    }
+
+    /// What [`Self::next_sample`] will give, and the epoch of it.
+    pub fn peek(&self) -> Option<(usize, u64)> {
+        match self.order.get(self.cursor) {
+            Some(sample) => Some((*sample, self.epoch)),
+            None => self.order_of(self.epoch + 1).first().map(|sample| (*sample, self.epoch + 1)),
+        }
     }
 
     /// The next sample; a new epoch begins when all were seen. `None` only when there are no samples.
@@ -67,7 +80,12 @@ mod tests {
     #[test]
     fn each_sample_once_an_epoch_in_changing_order_and_resumable() {
         let mut sampler = Sampler::new(Streams::new(5), 7, 0, 0);
-        let seen: Vec<usize> = (0..21).map(|_| sampler.next_sample().unwrap()).collect();
+        let mut next = || {
+            let (peeked, epoch) = sampler.peek().unwrap();
+            assert_eq!((sampler.next_sample(), sampler.epoch()), (Some(peeked), epoch));
+            peeked
+        };
+        let seen: Vec<usize> = (0..21).map(|_| next()).collect();
         for epoch in seen.chunks(7) {
             let mut sorted = epoch.to_vec();
             sorted.sort_unstable();
@@ -81,6 +99,7 @@ mod tests {
             assert_eq!(resumed.next_sample(), Some(*expected));
             walked.next_sample();
         }
-        assert_eq!(Sampler::new(Streams::new(5), 0, 0, 0).next_sample(), None);
+        let mut empty = Sampler::new(Streams::new(5), 0, 0, 0);
+        assert_eq!((empty.peek(), empty.next_sample()), (None, None));
     }
 }

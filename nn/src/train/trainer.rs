@@ -12,7 +12,6 @@ mod state;
 mod task;
 
 pub use config::{NonFinitePolicy, TrainConfig};
-pub use frozen::fingerprint;
 pub use task::{StepContext, Task, Validation};
 
 use super::observer::{Observer, Start, Step, ValidationEvent};
@@ -267,7 +266,13 @@ impl Trainer {
         let (mut fault, mut total_weight, mut samples) = (None, 0.0, Vec::new());
         for micro_batch in 0..batch {
             let Some(sample) = sampler.next_sample() else { break };
-            let context = StepContext { step, micro_batch, epoch: sampler.epoch(), streams: self.streams };
+            let streams = self.streams;
+            let context = StepContext { step, micro_batch, epoch: sampler.epoch(), streams };
+            task.prepare(sample, &context);
+            if let Some((next, epoch)) = sampler.peek() {
+                let (step, micro_batch) = if micro_batch + 1 < batch { (step, micro_batch + 1) } else { (step + 1, 0) };
+                task.prepare(next, &StepContext { step, micro_batch, epoch, streams });
+            }
             let (value, mut part) = task.loss_and_gradients(sample, &context, &self.parameters)?;
             let weight = task.weight(sample);
             if !value.is_finite() {

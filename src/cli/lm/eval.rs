@@ -1,9 +1,12 @@
-//! `tesseral lm eval run | ls | validate | helmet | llmbar | alce`: benchmarks of language models.
+//! `tesseral lm eval run | ls | validate | helmet | llmbar | alce | in-context`: benchmarks of language models.
 
 mod alce;
 mod helmet;
+mod in_context;
+mod judge;
 mod llmbar;
 mod ls;
+mod model;
 mod run;
 mod validate;
 
@@ -22,7 +25,7 @@ pub(crate) enum Eval {
     Ls(ls::Ls),
     /// Check task files and their data without a model, and show the first request of each
     Validate(validate::Validate),
-    /// Long contexts (HELMET): generate, report
+    /// Long contexts (HELMET): generate, judge, report
     #[command(subcommand)]
     Helmet(helmet::Helmet),
     /// Judges of instruction following (LLMBar): replay, bias
@@ -31,6 +34,9 @@ pub(crate) enum Eval {
     /// Answers with citations (ALCE): score
     #[command(subcommand)]
     Alce(alce::Alce),
+    /// Task recognition and task learning: report
+    #[command(subcommand)]
+    InContext(in_context::InContext),
 }
 
 impl Eval {
@@ -42,6 +48,7 @@ impl Eval {
             Eval::Helmet(verb) => verb.run(common),
             Eval::Llmbar(verb) => verb.run(common),
             Eval::Alce(verb) => verb.run(common),
+            Eval::InContext(verb) => verb.run(common),
         }
     }
 }

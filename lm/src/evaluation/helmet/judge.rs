@@ -19,7 +19,7 @@ mod verdict;
 
 pub use answers::{Answer, AnswerVerdict, Answers, judge_answers};
 pub use prompts::Prompts;
-pub use samples::judge_samples;
+pub use samples::{judge_samples, judged};
 pub use summaries::{Summaries, Summary, SummaryVerdict, judge_summaries};
 pub use verdict::{parse_answer_verdict, parse_summary_verdict};
 

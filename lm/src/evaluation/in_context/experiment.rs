@@ -4,20 +4,18 @@ use super::dataset::{Dataset, Example};
 use super::demonstrations::Pool;
 use super::labels::Mode;
 use super::prompt::{Question, question};
-use super::score::{average, choose, clustered};
+use super::score::choose;
 use super::task::Options;
 use super::template::Template;
 use crate::evaluation::ask::Asker;
 use crate::evaluation::request::{Request, Response};
 use crate::{Error, Result};
 use rand::seq::SliceRandom;
-use serde::Serialize;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use serde::{Deserialize, Serialize};
 use tesseral_nn::rng::Streams;
 
 /// One setting.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cell {
     /// Labels of the demonstrations.
     pub mode: Mode,
@@ -172,109 +170,6 @@ pub fn answers(asker: &mut Asker<'_>, plan: &[Asked]) -> Result<Vec<Vec<Response
     let requests: Vec<Request> = plan.iter().flat_map(Asked::requests).collect();
     let mut all = asker.ask(&requests)?.into_iter();
     Ok(plan.iter().map(|asked| all.by_ref().take(asked.labels.len()).collect()).collect())
-}
-
-/// Accuracy in one setting, or over all templates and seeds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Row {
-    /// Labels of the demonstrations.
-    pub mode: Mode,
-    /// How many demonstrations.
-    pub demonstrations: usize,
-    /// Share of right answers.
-    pub accuracy: f64,
-    /// Its standard error, from the spread over examples.
-    pub standard_error: f64,
-    /// Population standard deviation over templates and seeds.
-    pub deviation: f64,
-    /// Answers.
-    pub asked: usize,
-    /// Answers whose log-likelihoods are no numbers: counted as wrong.
-    pub unanswered: usize,
-}
-
-/// What a model does.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Experiment {
-    /// Of the task.
-    pub name: String,
-    /// Who answered.
-    pub model: String,
-    /// Share of right answers by chance.
-    pub chance: f64,
-    /// Over all templates and seeds, by mode and number of demonstrations.
-    pub rows: Vec<Row>,
-    /// Accuracy of every setting.
-    pub cells: Vec<(Cell, f64)>,
-}
-
-/// Reads the data, asks everything and counts.
-///
-/// # Errors
-/// Those of [`plan`] and [`answers`]; data that cannot be read.
-pub fn run(asker: &mut Asker<'_>, options: &Options) -> Result<Experiment> {
-    options.validate()?;
-    let data = options.data.read()?;
-    let plan = plan(&data, options, None)?;
-    let answers = answers(asker, &plan)?;
-    Ok(count(&options.name, asker.backend().identity(), data.words.len(), &plan, &answers))
-}
-
-/// Counts right answers.
-pub fn count(name: &str, model: &str, classes: usize, plan: &[Asked], answers: &[Vec<Response>]) -> Experiment {
-    /// Example, right or not, answered or not.
-    type Marks = Vec<(usize, f64, bool)>;
-    let mut pooled: BTreeMap<(Mode, usize), Marks> = BTreeMap::new();
-    let mut cells: BTreeMap<&Cell, (f64, f64)> = BTreeMap::new();
-    for (asked, responses) in plan.iter().zip(answers) {
-        let (chosen, right) = asked.judge(responses);
-        let mark = f64::from(u8::from(right));
-        let key = (asked.cell.mode, asked.cell.demonstrations);
-        pooled.entry(key).or_default().push((asked.place, mark, chosen.is_some()));
-        let (sum, count) = cells.entry(&asked.cell).or_default();
-        (*sum, *count) = (*sum + mark, *count + 1.0);
-    }
-    let cells: Vec<(Cell, f64)> = cells.into_iter().map(|(cell, (sum, count))| (cell.clone(), sum / count)).collect();
-    let row = |((mode, demonstrations), marks): ((Mode, usize), Marks)| {
-        let (accuracy, standard_error) = clustered(marks.iter().map(|(place, mark, _)| (*place, *mark)));
-        let of_row = cells.iter().filter(|(cell, _)| (cell.mode, cell.demonstrations) == (mode, demonstrations));
-        let episodes: Vec<_> = of_row.map(|(_, share)| BTreeMap::from([("accuracy".to_string(), *share)])).collect();
-        let deviation = average(&episodes).get("accuracy").map_or(f64::NAN, |spread| spread.1);
-        let unanswered = marks.iter().filter(|(_, _, answered)| !answered).count();
-        Row { mode, demonstrations, accuracy, standard_error, deviation, asked: marks.len(), unanswered }
-    };
-    let rows = pooled.into_iter().map(row).collect();
-    Experiment { name: name.into(), model: model.into(), chance: 1.0 / classes.max(1) as f64, rows, cells }
-}
-
-impl Experiment {
-    /// For people.
-    pub fn table(&self) -> String {
-        let mut text = format!(
-            "{}, {}; chance {:.3}\nlabels  shown  accuracy  s.e.   asked\n",
-            self.name, self.model, self.chance
-        );
-        for row in &self.rows {
-            let (mode, shown, accuracy) = (row.mode.name(), row.demonstrations, row.accuracy);
-            let _ = writeln!(text, "{mode:7} {shown:5}  {accuracy:8.3}  {:.3}  {:5}", row.standard_error, row.asked);
-        }
-        text
-    }
-
-    /// For programs: one line a row, with a header.
-    pub fn csv(&self) -> String {
-        let mut text = String::from(
-            "task,model,labels,demonstrations,accuracy,standard_error,deviation,chance,asked,unanswered\n",
-        );
-        for row in &self.rows {
-            let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-            let (task, model, mode) = (quoted(&self.name), quoted(&self.model), row.mode.name());
-            let (shown, accuracy, error) = (row.demonstrations, row.accuracy, row.standard_error);
-            let rest = format!("{:.4},{:.4},{},{}", row.deviation, self.chance, row.asked, row.unanswered);
-            let _ = writeln!(text, "{task},{model},{mode},{shown},{accuracy:.4},{error:.4},{rest}");
-        }
-        text
-    }
 }
 
 #[cfg(test)]

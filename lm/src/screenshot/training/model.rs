@@ -1,10 +1,10 @@
-//! Any of the three models behind one face: made, read, written, and the loss of some pieces.
+//! Any of the three models behind one face: made, read, written, how pieces are drawn for it, and their loss.
 
 use super::super::autoregressive::{Frame, ScreenshotLlama, Sequence};
-use super::super::classifier::{Classifier, Pool};
+use super::super::classifier::{Classifier, Labels, Pool};
 use super::super::encoder::View;
 use super::super::files::{exported, imported, open, save};
-use super::super::masked::{Losses, MaskedModel, scalar};
+use super::super::masked::{Example, Losses, MaskedModel, scalar};
 use super::super::shape::MaskedShape;
 use super::config::{Objective, ScreenshotConfig};
 use super::corpus::{Desk, Piece, labels};
@@ -114,45 +114,84 @@ impl Model {
         }
     }
 
-    /// Draws some pieces and takes their loss; also the seconds of drawing. `random` and its counters name the masks: one
-    /// stream for each piece.
+    /// What its batches are drawn as.
+    pub fn drawing(&self) -> Drawing {
+        match self {
+            Model::Masked(model) => Drawing::Examples { patch_mask: model.shape().mask_ratio },
+            Model::Autoregressive(_, frame) => Drawing::Sequences(*frame),
+            Model::Classification(_, _, _, names) => Drawing::Views(names.clone()),
+        }
+    }
+
+    /// The loss of a batch that [`Self::drawing`] drew.
     ///
     /// # Errors
-    /// Those of the tokenizer and the model.
-    pub fn losses(
+    /// Those of the model; a batch of another objective.
+    pub fn losses(&self, batch: &Batch) -> Result<Losses> {
+        match (self, batch) {
+            (Model::Masked(model), Batch::Examples(examples)) => model.losses(examples),
+            (Model::Autoregressive(model, _), Batch::Sequences(sequences)) => model.losses(sequences),
+            (Model::Classification(model, ..), Batch::Views(views, labels)) => {
+                let total = model.loss(views, labels)?;
+                let value = scalar(&total)?;
+                Ok(Losses { total, pixels: None, text: Some(value) })
+            }
+            _ => Err(Error::config("objective", "expected a batch of the model's objective, found another's")),
+        }
+    }
+}
+
+/// How the pieces of a batch are drawn: apart from the model, so that a thread of its own can do it.
+#[derive(Clone, Debug)]
+pub enum Drawing {
+    /// For the masked model, with this share of the patches hidden.
+    Examples {
+        /// The share.
+        patch_mask: f64,
+    },
+    /// For the autoregressive one.
+    Sequences(Frame),
+    /// For classification among these names (none: values).
+    Views(Vec<String>),
+}
+
+/// Pieces that are drawn.
+#[derive(Debug)]
+pub enum Batch {
+    /// For the masked model.
+    Examples(Vec<Example>),
+    /// For the autoregressive one.
+    Sequences(Vec<Sequence>),
+    /// For classification.
+    Views(Vec<View>, Labels),
+}
+
+impl Drawing {
+    /// Draws some pieces. `random` and its counters name the masks: one stream for each piece.
+    ///
+    /// # Errors
+    /// Those of the tokenizer.
+    pub fn draw(
         &self,
         desk: &Desk,
         pieces: &[Piece],
         (streams, name, counters): (Streams, &str, [u64; 2]),
-    ) -> Result<(Losses, f64)> {
-        let clock = std::time::Instant::now();
-        let numbered: Vec<(u64, &Piece)> = (0..).zip(pieces).collect();
-        let losses = match self {
-            Model::Masked(model) => {
-                let rate = model.shape().mask_ratio;
+    ) -> Result<Batch> {
+        Ok(match self {
+            Drawing::Examples { patch_mask } => {
+                let numbered: Vec<(u64, &Piece)> = (0..).zip(pieces).collect();
                 let examples = parallel::map(&numbered, |(number, piece)| {
                     let mut random = streams.stream(name, &[counters[0], counters[1], *number]);
-                    Ok(desk.masked(piece, rate, &mut random)?.0)
+                    Ok(desk.masked(piece, *patch_mask, &mut random)?.0)
                 });
-                let examples = examples.into_iter().collect::<Result<Vec<_>>>()?;
-                let drawn = clock.elapsed().as_secs_f64();
-                (model.losses(&examples)?, drawn)
+                Batch::Examples(examples.into_iter().collect::<Result<_>>()?)
             }
-            Model::Autoregressive(model, frame) => {
-                let sequences = parallel::map(&numbered, |(_, piece)| desk.sequence(piece, frame));
-                let sequences = sequences.into_iter().collect::<Result<Vec<Sequence>>>()?;
-                let drawn = clock.elapsed().as_secs_f64();
-                (model.losses(&sequences)?, drawn)
+            Drawing::Sequences(frame) => {
+                let sequences = parallel::map(pieces, |piece| desk.sequence(piece, frame));
+                Batch::Sequences(sequences.into_iter().collect::<Result<_>>()?)
             }
-            Model::Classification(model, _, _, names) => {
-                let views = views(desk, pieces)?;
-                let drawn = clock.elapsed().as_secs_f64();
-                let total = model.loss(&views, &labels(pieces.iter(), names)?)?;
-                let value = scalar(&total)?;
-                (Losses { total, pixels: None, text: Some(value) }, drawn)
-            }
-        };
-        Ok(losses)
+            Drawing::Views(names) => Batch::Views(views(desk, pieces)?, labels(pieces.iter(), names)?),
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::config::ScreenshotConfig;
 use super::corpus::{Desk, Piece, classes};
-use super::model::Model;
+use super::model::{Batch, Model};
 use crate::configuration::Configuration;
 use crate::training::run::write_run;
 use crate::{Error, Result};
@@ -12,10 +12,10 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use tesseral_nn::Parameters;
 use tesseral_nn::rng::Streams;
-use tesseral_nn::train::{Observer, StepContext, Task, Trainer, Validation, checkpoint, files};
+use tesseral_nn::train::{Ahead, Observer, StepContext, Task, Trainer, Validation, checkpoint, files};
 
 /// What [`train`] did.
 #[derive(Clone, Debug, Serialize)]
@@ -32,8 +32,10 @@ pub struct Report {
     pub steps: u64,
     /// Seconds of training, validation included.
     pub seconds: f64,
-    /// Seconds of them that went into drawing text.
+    /// Seconds in which text was drawn for it, by a thread of its own.
     pub drawing_seconds: f64,
+    /// Seconds that training waited for drawn text.
+    pub waiting_seconds: f64,
     /// Screenshots that were drawn.
     pub drawn: u64,
     /// Loss of the last step.
@@ -47,19 +49,23 @@ impl Report {
     pub fn table(&self) -> String {
         let number = |x: Option<f64>| x.map_or("-".into(), |x| format!("{x:.4}"));
         format!(
-            "{} parameters, {} steps over {} texts in {:.0} s, {:.1} % of them drawing {} screenshots\nlast loss {}, best validation {}\nmodel: {}\n",
+            "{} parameters, {} steps over {} texts in {:.0} s\n{} screenshots drawn in {:.1} s, waited for {:.2} s\nlast loss {}, best validation {}\nmodel: {}\n",
             self.parameters,
             self.steps,
             self.texts,
             self.seconds,
-            100.0 * self.drawing_seconds / self.seconds.max(1e-9),
             self.drawn,
+            self.drawing_seconds,
+            self.waiting_seconds,
             number(self.last_loss),
             number(self.best_validation),
             self.model.display()
         )
     }
 }
+
+/// What is drawn: a sample for a step and its place in it.
+type Place = (usize, [u64; 2]);
 
 /// Batches of pieces.
 struct ScreenshotTask<'a> {
@@ -69,14 +75,25 @@ struct ScreenshotTask<'a> {
     validation: &'a [Piece],
     pages: usize,
     streams: Streams,
+    /// Drawn batches, and the seconds that each took.
+    ahead: Ahead<Place, (Result<Batch>, f64)>,
     drawing_seconds: f64,
+    waiting_seconds: f64,
     drawn: u64,
 }
 
 impl ScreenshotTask<'_> {
     fn batch(&self, sample: usize) -> &[Piece] {
-        &self.pieces[sample * self.pages..((sample + 1) * self.pages).min(self.pieces.len())]
+        batch(self.pieces, self.pages, sample)
     }
+}
+
+fn batch(pieces: &[Piece], pages: usize, sample: usize) -> &[Piece] {
+    &pieces[sample * pages..((sample + 1) * pages).min(pieces.len())]
+}
+
+fn place(sample: usize, context: &StepContext) -> Place {
+    (sample, [context.step, context.micro_batch])
 }
 
 impl Task for ScreenshotTask<'_> {
@@ -84,12 +101,17 @@ impl Task for ScreenshotTask<'_> {
         self.pieces.len().div_ceil(self.pages)
     }
 
+    fn prepare(&mut self, sample: usize, context: &StepContext) {
+        self.ahead.begin(place(sample, context));
+    }
+
     fn loss(&mut self, sample: usize, context: &StepContext) -> tesseral_nn::Result<Tensor> {
-        let place = (context.streams, "screenshot/masks", [context.step, context.micro_batch]);
-        let (losses, seconds) = self.model.losses(self.desk, self.batch(sample), place)?;
+        let clock = Instant::now();
+        let (batch, seconds) = self.ahead.take(&place(sample, context))?;
+        self.waiting_seconds += clock.elapsed().as_secs_f64();
         self.drawing_seconds += seconds;
         self.drawn += self.batch(sample).len() as u64;
-        Ok(losses.total)
+        Ok(self.model.losses(&batch?)?.total)
     }
 
     fn size(&self, sample: usize) -> usize {
@@ -108,7 +130,7 @@ impl Task for ScreenshotTask<'_> {
         let mut sums: BTreeMap<&str, [f64; 2]> = BTreeMap::new();
         for (number, batch) in self.validation.chunks(self.pages).enumerate() {
             let place = (self.streams, "screenshot/validation", [number as u64, 0]);
-            let (losses, _) = self.model.losses(self.desk, batch, place)?;
+            let losses = self.model.losses(&self.model.drawing().draw(self.desk, batch, place)?)?;
             let total = losses.total.detach().to_dtype(DType::F64)?.to_scalar::<f64>()?;
             for (name, value) in [("loss", Some(total)), ("pixels", losses.pixels), ("text", losses.text)] {
                 let Some(value) = value else { continue };
@@ -159,18 +181,28 @@ pub fn train(
     files::write_atomic(&run.join("config.toml"), text.as_bytes())?;
     let began = SystemTime::now();
     write_run(run, config.seed, began, None)?;
-    let mut task = ScreenshotTask {
-        model: &model,
-        desk: &desk,
-        pieces: &pieces,
-        validation: &validation,
-        pages: data.pages,
-        streams,
-        drawing_seconds: 0.0,
-        drawn: 0,
+    let drawing = model.drawing();
+    let draw = |(sample, counters): Place| {
+        let clock = Instant::now();
+        let drawn = drawing.draw(&desk, batch(&pieces, data.pages, sample), (streams, "screenshot/masks", counters));
+        (drawn, clock.elapsed().as_secs_f64())
     };
-    let summary = trainer.run(&mut task, observer, stop)?;
-    let (drawing_seconds, drawn) = (task.drawing_seconds, task.drawn);
+    let (summary, drawing_seconds, waiting_seconds, drawn) = std::thread::scope(|scope| -> Result<_> {
+        let mut task = ScreenshotTask {
+            model: &model,
+            desk: &desk,
+            pieces: &pieces,
+            validation: &validation,
+            pages: data.pages,
+            streams,
+            ahead: Ahead::spawn(scope, draw),
+            drawing_seconds: 0.0,
+            waiting_seconds: 0.0,
+            drawn: 0,
+        };
+        let summary = trainer.run(&mut task, observer, stop)?;
+        Ok((summary, task.drawing_seconds, task.waiting_seconds, task.drawn))
+    })?;
     let folder = run.join("model");
     let tokenizer = data.tokenizer.clone().unwrap_or_default();
     let tokenizer = if tokenizer.is_dir() { tokenizer.as_path() } else { tokenizer.parent().unwrap_or(Path::new("")) };
@@ -184,6 +216,7 @@ pub fn train(
         steps: summary.step,
         seconds: summary.seconds,
         drawing_seconds,
+        waiting_seconds,
         drawn,
         last_loss: summary.last_loss,
         best_validation: summary.best.map(|(_, loss)| loss),

@@ -4,7 +4,7 @@
 //! sum is taken in the order of the ranks by the first of them, so that all get the same bits.
 
 use crate::{Error, Result};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ pub struct Tcp {
 
 /// How long a rank waits for the others to appear, and then for a number of theirs.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// Between two looks whether they are there.
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Tcp {
     /// Meets the other ranks at `address`, where rank 0 listens.
@@ -59,9 +61,23 @@ impl Tcp {
 fn lead(address: &str, ranks: usize) -> Result<Vec<TcpStream>> {
     let listener = TcpListener::bind(address).map_err(broken(address))?;
     let mut others: Vec<Option<TcpStream>> = (1..ranks).map(|_| None).collect();
+    listener.set_nonblocking(true).map_err(broken(address))?;
+    let started = Instant::now();
     while others.iter().any(Option::is_none) {
-        let (mut stream, _) = listener.accept().map_err(broken(address))?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(broken(address))?;
+        let mut stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(e) if e.kind() == ErrorKind::WouldBlock && started.elapsed() < PATIENCE => {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                let missing = others.iter().filter(|rank| rank.is_none()).count();
+                return Err(config(format!("expected {} other ranks at {address}, {missing} did not come", ranks - 1)));
+            }
+            Err(e) => return Err(broken(address)(e)),
+        };
+        let waits = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(PATIENCE)));
+        waits.map_err(broken(address))?;
         let mut rank = [0; 8];
         stream.read_exact(&mut rank).map_err(broken(address))?;
         let rank = u64::from_le_bytes(rank) as usize;
@@ -83,7 +99,7 @@ fn follow(address: &str, rank: usize) -> Result<TcpStream> {
                 return Ok(stream);
             }
             None if started.elapsed() > PATIENCE => return Err(config(format!("expected rank 0 at {address}"))),
-            None => std::thread::sleep(Duration::from_millis(50)),
+            None => std::thread::sleep(PAUSE),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::Init;
 use crate::optim::schedule::{ScheduleConfig, ScheduleKind};
+use crate::parameters::digest;
 use crate::rng::Streams;
 use candle_core::{Device, Tensor};
 use config::SamplesSchedule;
@@ -58,7 +59,7 @@ fn start(parameters: &Parameters, config: &ZerothOrderConfig) -> ZerothOrder {
 
 fn bits(parameters: &Parameters) -> String {
     let all = parameters.to_vec();
-    trajectory::digest(all.iter().map(|(name, variable)| (name.as_str(), variable))).unwrap()
+    digest(all.iter().map(|(name, variable)| (name.as_str(), variable.as_tensor()))).unwrap()
 }
 
 #[test]

@@ -4,11 +4,10 @@
 //! weights: 20,000 steps of one direction in f32 are 80 kB. Directions come from the key in the heading.
 
 use super::{Directions, StepReport, ZerothOrder, ZerothOrderConfig};
+use crate::parameters::digest;
 use crate::train::files::{io_error, write_atomic};
 use crate::{Error, Result};
-use candle_core::{CpuStorage, DType, Storage, Var};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -49,7 +48,7 @@ impl Heading {
             steps: run.total,
             config: run.config.clone(),
             parameters: run.tuned().map(|(name, variable)| (name.to_string(), variable.dims().to_vec())).collect(),
-            start: digest(run.tuned())?,
+            start: digest(run.tuned().map(|(name, variable)| (name, variable.as_tensor())))?,
         })
     }
 
@@ -188,41 +187,5 @@ fn push(bytes: &mut Vec<u8>, x: f64, width: usize) {
     match width {
         8 => bytes.extend(x.to_le_bytes()),
         _ => bytes.extend((x as f32).to_le_bytes()),
-    }
-}
-
-/// SHA-256 over names and values, without a copy of either.
-///
-/// # Errors
-/// A variable that is not f32 or f64 on the CPU.
-pub fn digest<'a>(variables: impl Iterator<Item = (&'a str, &'a Var)>) -> Result<String> {
-    let mut hash = Sha256::new();
-    for (name, variable) in variables {
-        hash.update((name.len() as u64).to_le_bytes());
-        hash.update(name.as_bytes());
-        let (storage, layout) = variable.storage_and_layout();
-        let range = layout.contiguous_offsets().unwrap_or((0, 0));
-        match &*storage {
-            Storage::Cpu(CpuStorage::F32(x)) => {
-                update(&mut hash, &x[range.0..range.1], |x, b| b.extend(x.to_le_bytes()))
-            }
-            Storage::Cpu(CpuStorage::F64(x)) => {
-                update(&mut hash, &x[range.0..range.1], |x, b| b.extend(x.to_le_bytes()))
-            }
-            _ => {
-                let what = format!("{name}: expected {:?} or {:?} on the CPU", DType::F32, DType::F64);
-                return Err(Error::Config { key: "zeroth_order".into(), what });
-            }
-        }
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn update<T>(hash: &mut Sha256, values: &[T], write: impl Fn(&T, &mut Vec<u8>)) {
-    let mut bytes = Vec::new();
-    for block in values.chunks(4096) {
-        bytes.clear();
-        block.iter().for_each(|x| write(x, &mut bytes));
-        hash.update(&bytes);
     }
 }

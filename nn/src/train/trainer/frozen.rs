@@ -1,15 +1,15 @@
 //! That frozen parameters stay as they were.
 
 use crate::optim::AdamW;
+use crate::parameters::digest;
 use crate::{Error, Parameters, Result};
-use candle_core::{DType, Tensor, Var};
-use sha2::{Digest, Sha256};
+use candle_core::Var;
 use std::collections::BTreeSet;
 
 /// The parameters that the optimiser leaves out, and a hash of their values.
 pub(super) struct Frozen {
     variables: Vec<(String, Var)>,
-    hash: [u8; 32],
+    hash: String,
 }
 
 impl Frozen {
@@ -17,14 +17,14 @@ impl Frozen {
         let trained: BTreeSet<&str> = optimizer.names().collect();
         let mut variables = parameters.to_vec();
         variables.retain(|(name, _)| !trained.contains(name.as_str()));
-        let hash = fingerprint(variables.iter().map(|(_, v)| v.as_tensor()))?;
+        let hash = hash(&variables)?;
         Ok(Frozen { variables, hash })
     }
 
     /// # Errors
     /// [`Error::Gradient`] when a value has changed since.
     pub(super) fn check(&self) -> Result<()> {
-        if fingerprint(self.variables.iter().map(|(_, v)| v.as_tensor()))? == self.hash {
+        if hash(&self.variables)? == self.hash {
             return Ok(());
         }
         let names: Vec<&str> = self.variables.iter().map(|(name, _)| name.as_str()).collect();
@@ -32,18 +32,8 @@ impl Frozen {
     }
 }
 
-/// SHA-256 of the values of some tensors, in their order.
-///
-/// # Errors
-/// Those of candle.
-pub fn fingerprint<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<[u8; 32]> {
-    let mut hash = Sha256::new();
-    for tensor in tensors {
-        // f64 holds every value of the other dtypes.
-        let values = tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-        values.iter().for_each(|x| hash.update(x.to_le_bytes()));
-    }
-    Ok(hash.finalize().into())
+fn hash(variables: &[(String, Var)]) -> Result<String> {
+    digest(variables.iter().map(|(name, variable)| (name.as_str(), variable.as_tensor())))
 }
 
 #[cfg(test)]
@@ -51,7 +41,7 @@ mod tests {
     use super::*;
     use crate::optim::{AdamConfig, ParamGroup};
     use crate::{Init, rng::Streams};
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     #[test]
     fn a_moved_parameter_is_noticed_unless_it_is_trained() {

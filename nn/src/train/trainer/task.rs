@@ -46,6 +46,12 @@ pub trait Task {
     /// Whatever stops the run.
     fn loss(&mut self, sample: usize, context: &StepContext) -> Result<Tensor>;
 
+    /// Told before each loss which one is asked next, and then which one most likely after it, so that samples that are
+    /// costly to make can be begun ([`Ahead`](crate::train::Ahead)). Nothing but time may depend on it.
+    fn prepare(&mut self, sample: usize, context: &StepContext) {
+        let _ = (sample, context);
+    }
+
     /// Loss and gradients of one sample. By default [`Task::loss`] and its backward pass.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! `tesseral lm eval helmet generate | report`: data of any length and depth, and scores by length, depth and category.
+//! `tesseral lm eval helmet generate | judge | report`: data of any length and depth, and scores by length, depth and
+//! category.
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
@@ -17,12 +18,15 @@ use tesseral::lm::model::tokenizer::Tokenizer;
 use tesseral::nn::train::files::write_atomic;
 use tesseral::plot::recall;
 
+use super::judge::Judge;
 use crate::cli::{Common, Pictures, Usage};
 
 #[derive(Subcommand)]
 pub(crate) enum Helmet {
     /// Make data and task files of given lengths, in tokens of a model's own tokenizer
     Generate(Generate),
+    /// Let a model judge the stories and summaries of finished runs
+    Judge(Judge),
     /// Scores by length and depth, and averages of categories, of finished runs
     Report(Report),
 }
@@ -31,6 +35,7 @@ impl Helmet {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
         match self {
             Helmet::Generate(verb) => verb.run(common),
+            Helmet::Judge(verb) => verb.run(common),
             Helmet::Report(verb) => verb.run(common),
         }
     }

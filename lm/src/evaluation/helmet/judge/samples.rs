@@ -9,6 +9,13 @@ use crate::evaluation::task::Sample;
 use crate::{Error, Result};
 use serde_json::Value;
 
+/// The data set of a task that was described so ([`Task::describe`](crate::evaluation::task::Task::describe)), where it is
+/// one that is judged.
+pub fn judged(description: &Value) -> Option<Dataset> {
+    let dataset = Dataset::named(description["options"]["dataset"].as_str()?).ok()?;
+    matches!(dataset.kind, Kind::Story | Kind::Cases | Kind::Book(Book::Summary)).then_some(dataset)
+}
+
 /// Judges the samples of a task of stories (`gpt-4-score`, 0 to 3) or summaries (`gpt-4-recall`, `gpt-4-precision`,
 /// `gpt-4-fluency`, `gpt-4-f1`, 0 to 1), and adds those scores. `judge_unparsable` is 1 where the verdict does not parse;
 /// the sample then has no other of these scores. The names are the original's, whatever model judges.

@@ -3,11 +3,12 @@
 use super::*;
 use crate::evaluation::backend::{Backend, Tell};
 use crate::evaluation::in_context::dataset::{Columns, DataOptions, Label};
+use crate::evaluation::in_context::report::{Experiment, Row, run};
 use crate::evaluation::in_context::task::InContext;
 use crate::evaluation::request::Prompt;
 use crate::evaluation::store::Store;
 use crate::evaluation::task::Task;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A rule that answers from the prompt alone: what it says of each continuation.
 struct Rule(&'static str, fn(&str, &str) -> f64);

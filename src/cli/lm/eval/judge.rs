@@ -1,0 +1,74 @@
+//! `tesseral lm eval helmet judge`.
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::SystemTime;
+use tesseral::lm::evaluation::ask::Asker;
+use tesseral::lm::evaluation::compat::Compat;
+use tesseral::lm::evaluation::helmet::judge::{Prompts, decoding, judge_samples, judged};
+use tesseral::lm::evaluation::report;
+use tesseral::lm::evaluation::store::Store;
+
+use super::model::Model;
+use crate::cli::Common;
+
+#[derive(Args)]
+pub(crate) struct Judge {
+    /// Folders of finished runs
+    #[arg(required = true)]
+    runs: Vec<PathBuf>,
+    #[command(flatten)]
+    model: Model,
+    /// The judge's prompts, a TOML or JSON file of texts by name: judge_prompt of stories, fluency_prompt, recall_prompt and
+    /// precision_prompt of summaries, the same with _book of books
+    #[arg(long)]
+    prompts: PathBuf,
+    /// The folder of verdicts, samples and results
+    #[arg(long)]
+    out: PathBuf,
+    /// At most so many samples of each task, for testing only
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Most tokens of a verdict
+    #[arg(long, default_value_t = 4096)]
+    max_tokens: usize,
+    /// Judge as the original does: at temperature 0.1, numbers out of their range counted
+    #[arg(long)]
+    original: bool,
+}
+
+impl Judge {
+    pub(crate) fn run(&self, common: &Common) -> Result<()> {
+        let prompts = Prompts::read(&self.prompts)?;
+        let mut tasks = Vec::new();
+        for run in &self.runs {
+            let found = report::read(run)?;
+            tasks.extend(found.into_iter().filter_map(|task| judged(&task.description).map(|dataset| (dataset, task))));
+        }
+        if tasks.is_empty() {
+            return Err(anyhow!(
+                "expected a task on narrativeqa, multi_lexsum or infbench_sum_eng in one of the runs, found none"
+            ));
+        }
+        let judge = self.model.open()?;
+        let compat = if self.original { Compat::Original } else { Compat::Mended };
+        let decoding = tesseral::lm::evaluation::request::Decoding { max_tokens: self.max_tokens, ..decoding(compat) };
+        let mut store = Store::open(&self.out.join("answers.jsonl"))?;
+        let mut done = Vec::new();
+        for (dataset, mut task) in tasks {
+            if !common.quiet {
+                eprintln!("{} ({} verdicts kept)", task.name, store.len());
+            }
+            task.samples.truncate(self.limit.unwrap_or(usize::MAX));
+            let mut asker = Asker::new(judge.as_ref(), &mut store);
+            judge_samples(&mut asker, &prompts, &decoding, &dataset, &mut task.samples, compat)?;
+            task.description["judge"] = json!({"model": judge.identity(), "prompts": self.prompts, "compat": compat});
+            done.push(task);
+        }
+        let results = report::results(&done, judge.identity(), self.limit, SystemTime::now());
+        report::write(&self.out, &done, &results)?;
+        common.print(&results, || report::table(&done))
+    }
+}
