@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
 /// What every verb understands.
 #[derive(Args)]
 pub(crate) struct Common {
-    /// Print one JSON object to standard output
+    /// Print one JSON value to standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Change a value of the configuration, e.g. covariant.blocks=2; may be repeated

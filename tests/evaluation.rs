@@ -124,8 +124,8 @@ fn bad_tasks_data_and_models_are_told_and_nothing_is_written() {
     let folder = place();
     let at = |name: &str| folder.path().join(name);
     let cases: [(&str, String, &str, i32, &[&str]); 8] = [
-        ("tasks/parity.toml", CHOICE.replace("choices", "options"), "rule:empty", 1, &["parity.toml", "options"]),
-        ("tasks/parity.toml", CHOICE.replace("\"choice\"", "\"chess\""), "rule:empty", 1, &["parity.toml", "chess"]),
+        ("tasks/parity.toml", CHOICE.replace("choices", "options"), "rule:empty", 2, &["parity.toml", "options"]),
+        ("tasks/parity.toml", CHOICE.replace("\"choice\"", "\"chess\""), "rule:empty", 2, &["parity.toml", "chess"]),
         (
             "tasks/parity.toml",
             CHOICE.replace("{{ number }}", "{{ size }}"),
@@ -163,25 +163,34 @@ fn stories_of_a_finished_run_are_judged_by_a_model() {
     let task = "family = \"helmet\"\ndataset = \"narrativeqa\"\nfile = \"stories.jsonl\"\nshots = 0\n";
     fs::write(at("tasks/story.toml"), task).unwrap();
     json(&mut run(folder.path(), "rule:constant: a", "asked"));
-    let judge = |model: &str, prompt: &str| {
+    let judge = |model: &str, prompt: &str, out: &str| {
         fs::write(at("judge.toml"), prompt).unwrap();
         let mut command = tesseral();
-        command.current_dir(folder.path()).args(["eval", "helmet", "judge", "asked", "--json", "--out", "judged"]);
+        command.current_dir(folder.path()).args(["eval", "helmet", "judge", "asked", "--json", "--out", out]);
         command.args(["--prompts", "judge.toml", "--model", model]);
         command
     };
     let prompt = "judge_prompt = \"{question} {correct_answers} {parsed_output}\"";
-    let found = json(&mut judge("rule:constant:{\"fluency\": 1, \"correctness\": 2}", prompt));
+    let found = json(&mut judge("rule:constant:{\"fluency\": 1, \"correctness\": 2}", prompt, "judged"));
     let scores = found["results"].as_object().unwrap().values().next().unwrap();
     assert_eq!((&scores["gpt-4-score,none"], &scores["judge_unparsable,none"]), (&json!(2.0), &json!(0.0)));
     assert_eq!(scores["f1,none"], 0.0, "the first scores stay");
     let kept = fs::read_to_string(at("judged/answers.jsonl")).unwrap();
     assert!(kept.contains("correctness"), "{kept}");
     fs::remove_dir_all(at("judged")).unwrap();
-    let message = failure(&mut judge("rule:empty", "judge = \"x\""), 1);
+    let message = failure(&mut judge("rule:empty", "judge = \"x\"", "judged"), 1);
     assert!(message.contains("judge.toml: judge: expected one of judge_prompt"), "{message}");
-    let message = failure(&mut judge("rule:empty", "fluency_prompt = \"x\""), 1);
+    let message = failure(&mut judge("rule:empty", "fluency_prompt = \"x\"", "judged"), 1);
     assert!(message.contains("judge_prompt: expected a prompt, found none"), "{message}");
+    let message = failure(judge("rule:empty", prompt, "judged").arg("asked"), 2);
+    assert!(message.contains("runs: expected each task once"), "{message}");
+    let message = failure(&mut judge("rule:empty", prompt, "asked"), 2);
+    assert!(message.contains("--out"), "{message}");
+    let samples = at("asked/samples_helmet_narrativeqa.jsonl");
+    let text = fs::read_to_string(&samples).unwrap();
+    fs::write(&samples, text.lines().take(2).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let message = failure(&mut judge("rule:empty", prompt, "judged"), 1);
+    assert!(message.contains("expected 3 samples as in results.json, found 2"), "{message}");
 }
 
 #[test]

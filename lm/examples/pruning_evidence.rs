@@ -46,8 +46,8 @@ const BATCH: u64 = 4;
 const ROWS: usize = 20_000;
 const HELD_OUT: usize = 48;
 /// Steps of the source, and of pruning and training together.
-const SOURCE_STEPS: u64 = 20_000;
-const BUDGETS: [u64; 3] = [300, 900, 2700];
+const SOURCE_STEPS: u64 = 12_000;
+const BUDGETS: [u64; 2] = [300, 900];
 /// Steps of pruning with dynamic loading, and of each model of the scaling law.
 const LOADING_STEPS: u64 = 400;
 const LAW_STEPS: u64 = 400;

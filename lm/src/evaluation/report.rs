@@ -146,14 +146,54 @@ pub fn write(out: &Path, done: &[Done], results: &Value) -> Result<()> {
     Ok(write_atomic(&out.join("results.json"), |file| writeln!(file, "{results:#}"))?)
 }
 
-/// The tasks of a finished run, from its folder.
+/// The tasks of some finished runs of one model, from their folders, and the model.
+///
+/// # Errors
+/// As [`read`]; [`Error::Config`] for runs of different models, and for a task that comes twice.
+pub fn read_all(runs: &[PathBuf]) -> Result<(String, Vec<Done>)> {
+    let (mut model, mut all) = (None, Vec::<Done>::new());
+    for run in runs {
+        let (found, tasks) = read(run)?;
+        let first = model.get_or_insert_with(|| found.clone());
+        if *first != found {
+            let what = format!("expected runs of one model, {first}, found {found} in {}", run.display());
+            return Err(Error::config("runs", what));
+        }
+        if let Some(task) = tasks.iter().find(|task| all.iter().any(|other| other.name == task.name)) {
+            let what = format!("expected each task once, found {} again in {}", task.name, run.display());
+            return Err(Error::config("runs", what));
+        }
+        all.extend(tasks);
+    }
+    Ok((model.unwrap_or_default(), all))
+}
+
+fn read_results(file: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(file).map_err(Error::io(file))?;
+    serde_json::from_str(&text).map_err(|e| Error::format(file, e.to_string()))
+}
+
+fn model_of(results: &Value) -> String {
+    results["config"]["model"].as_str().unwrap_or_default().into()
+}
+
+/// The model of the finished run in a folder, where there is one.
+///
+/// # Errors
+/// A `results.json` that does not parse.
+pub fn model(run: &Path) -> Result<Option<String>> {
+    let file = run.join("results.json");
+    if file.exists() { Ok(Some(model_of(&read_results(&file)?))) } else { Ok(None) }
+}
+
+/// A finished run, from its folder: the model, as its back-end named it, and the tasks.
 ///
 /// # Errors
 /// A folder without results, or whose files are not those of [`write()`].
-pub fn read(run: &Path) -> Result<Vec<Done>> {
+pub fn read(run: &Path) -> Result<(String, Vec<Done>)> {
     let file = run.join("results.json");
-    let text = std::fs::read_to_string(&file).map_err(Error::io(&file))?;
-    let results: Value = serde_json::from_str(&text).map_err(|e| Error::format(&file, e.to_string()))?;
+    let results = read_results(&file)?;
+    let model = model_of(&results);
     let tasks = results["results"].as_object();
     let tasks = tasks.ok_or_else(|| Error::format(&file, "results: expected an object of tasks, found none"))?;
     let mut done = Vec::new();
@@ -177,10 +217,15 @@ pub fn read(run: &Path) -> Result<Vec<Done>> {
                 scores: names.iter().filter_map(|k| Some(((*k).to_string(), line.get(*k)?.as_f64()?))).collect(),
             });
         }
+        if results["n-samples"][name].as_u64().is_some_and(|expected| expected != samples.len() as u64) {
+            let what =
+                format!("expected {} samples as in results.json, found {}", results["n-samples"][name], samples.len());
+            return Err(Error::format(&path, what));
+        }
         let description = results["configs"][name].clone();
         done.push(Done { name: name.clone(), version, description, samples, overall: Scores::new() });
     }
-    Ok(done)
+    Ok((model, done))
 }
 
 fn samples_file(run: &Path, task: &str) -> PathBuf {

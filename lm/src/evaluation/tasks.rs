@@ -36,7 +36,7 @@ impl TaskFile {
     /// [`Error::Io`], [`Error::Format`] with the key that is wrong.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        toml::from_str(&text).map_err(|e| Error::format(path, e.to_string().trim().to_string()))
+        toml::from_str(&text).map_err(|e| Error::config(path.display().to_string(), e.to_string().trim()))
     }
 
     /// The task with its data, whose files are named from the folder `data`.

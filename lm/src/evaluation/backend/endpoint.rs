@@ -105,7 +105,8 @@ impl Endpoint {
     }
 
     fn fail(&self, path: &str, what: String) -> Error {
-        Error::config(format!("{}/{path}", self.options.url), what)
+        let path = format!("{}/{path}", self.options.url).into();
+        Error::Io { path, source: std::io::Error::other(what) }
     }
 
     fn body(&self, request: &Request) -> Result<(&'static str, Value)> {

@@ -41,18 +41,26 @@ impl<E: Entailment> Cached<E> {
     /// Knows the verdicts of a file that [`Cached::save`] wrote with the same model, where the file is there.
     ///
     /// # Errors
-    /// Those of [`Table::read`].
+    /// Those of [`Table::read`]; [`Error::Format`] for verdicts of another model, or of nobody knows which.
     pub fn load(model: E, file: &Path) -> Result<Self> {
-        let verdicts = if file.exists() { Table::read(file)? } else { Table::default() };
+        let mut verdicts = Table::default();
+        if file.exists() {
+            let (found, judge) = Table::read(file)?;
+            if judge.as_deref() != Some(model.identity()) {
+                let found = judge.unwrap_or_else(|| "none".into());
+                return Err(Error::format(file, format!("judge: expected {}, found {found}", model.identity())));
+            }
+            verdicts = found;
+        }
         Ok(Cached { model, memory: Mutex::new(Memory { verdicts, ..Memory::default() }) })
     }
 
-    /// Writes the verdicts as `[[premise, hypothesis, 0 or 1], ..]`, in the order they were first asked.
+    /// Writes the model's identity and its verdicts, in the order they were first asked.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, file: &Path) -> Result<()> {
-        self.memory().verdicts.write(file)
+        self.memory().verdicts.write(file, self.model.identity())
     }
 
     /// How much was asked so far.
@@ -130,11 +138,16 @@ mod tests {
         cached.save(&file).unwrap();
         assert_eq!(
             std::fs::read_to_string(&file).unwrap(),
-            "[[\"red moose\",\"moose\",1],\n[\"red moose\",\"deer\",0]]\n"
+            format!(
+                "{{\"judge\": \"{}\", \"verdicts\": [\n[\"red moose\",\"moose\",1],\n[\"red moose\",\"deer\",0]\n]}}\n",
+                cached.identity()
+            )
         );
         let again = Cached::load(Lexical::default(), &file).unwrap();
         assert_eq!(again.entails(&pairs).unwrap(), [true, false, true]);
         assert_eq!(again.counts(), Counts { pairs: 3, judged: 0, batches: 0 });
+        let other = Cached::load(Lexical::new(0.5).unwrap(), &file).map(|_| ()).unwrap_err();
+        assert!(other.to_string().contains("verdicts.json: judge: expected "), "{other}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Recorded {
     /// # Errors
     /// Those of [`Table::read`].
     pub fn read(file: &Path) -> Result<Self> {
-        Ok(Self::new(Table::read(file)?, &format!("recorded in {}", file.display())))
+        Ok(Self::new(Table::read(file)?.0, &format!("recorded in {}", file.display())))
     }
 }
 

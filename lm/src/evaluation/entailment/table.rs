@@ -1,4 +1,5 @@
-//! Pairs with a number each, in the order they came; in files `[[premise, hypothesis, number], ..]`.
+//! Pairs with a number each, in the order they came; in files `[[premise, hypothesis, number], ..]`, or such a list as the
+//! `verdicts` of an object that names their `judge`.
 
 use super::Pair;
 use crate::{Error, Result};
@@ -76,23 +77,33 @@ impl Table {
         Ok(table)
     }
 
-    /// From a file.
+    /// From a file, with the judge that it names.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Format`].
-    pub fn read(file: &Path) -> Result<Self> {
+    pub fn read(file: &Path) -> Result<(Self, Option<String>)> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Judged {
+            judge: String,
+            verdicts: Vec<(String, String, f64)>,
+        }
         let text = std::fs::read_to_string(file).map_err(Error::io(file))?;
-        let rows = serde_json::from_str(&text).map_err(|e| {
+        let fail = |e: serde_json::Error| {
             Error::format(file, format!("expected a list of [premise, hypothesis, 0 or 1], found otherwise: {e}"))
-        })?;
-        Self::from_rows(rows, file)
+        };
+        if text.trim_start().starts_with('{') {
+            let Judged { judge, verdicts } = serde_json::from_str(&text).map_err(fail)?;
+            return Ok((Self::from_rows(verdicts, file)?, Some(judge)));
+        }
+        Ok((Self::from_rows(serde_json::from_str(&text).map_err(fail)?, file)?, None))
     }
 
-    /// To a file, one pair a line; verdicts as the whole numbers 0 and 1.
+    /// To a file that names the judge, one pair a line; verdicts as the whole numbers 0 and 1.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write(&self, file: &Path) -> Result<()> {
+    pub fn write(&self, file: &Path, judge: &str) -> Result<()> {
         let line = |(premise, hypothesis, number): &(String, String, f64)| {
             let number = match *number {
                 n if n == 0.0 || n == 1.0 => serde_json::json!(n as u8),
@@ -101,6 +112,9 @@ impl Table {
             serde_json::json!([premise, hypothesis, number]).to_string()
         };
         let lines: Vec<String> = self.rows.iter().map(line).collect();
-        Ok(write_atomic(file, |out| writeln!(out, "[{}]", lines.join(",\n")))?)
+        let judge = serde_json::json!(judge);
+        Ok(write_atomic(file, |out| {
+            writeln!(out, "{{\"judge\": {judge}, \"verdicts\": [\n{}\n]}}", lines.join(",\n"))
+        })?)
     }
 }

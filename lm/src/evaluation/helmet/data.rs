@@ -17,6 +17,16 @@ pub struct Row {
     place: String,
 }
 
+/// Rows that are in memory already; `file` is for messages.
+///
+/// # Errors
+/// [`Error::Format`] for a value that is no object.
+pub fn rows(values: &[Value], file: &Path) -> Result<Vec<Row>> {
+    let file = Arc::new(file.to_path_buf());
+    let row = |(k, value): (usize, &Value)| Row::new(value.clone(), &file, format!("line {}", k + 1));
+    values.iter().enumerate().map(row).collect()
+}
+
 /// Reads the rows of a file.
 ///
 /// # Errors

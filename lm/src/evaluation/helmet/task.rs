@@ -75,7 +75,7 @@ pub struct Options {
     /// Most tokens of an answer; absent: as the original.
     #[serde(default)]
     pub max_tokens: Option<usize>,
-    /// `tokenizer.json` that counts tokens; absent: the back-end's.
+    /// `tokenizer.json`, or a folder with it, that counts tokens; absent: the back-end's.
     #[serde(default)]
     pub tokenizer: Option<PathBuf>,
     /// Which code the scores are to equal.
@@ -131,6 +131,10 @@ impl Helmet {
         }
         if let Some(path) = &options.keypoints {
             add_keypoints(&mut examples, path)?;
+        }
+        let mut options = options;
+        if let Some(path) = options.tokenizer.as_mut().filter(|path| path.is_dir()) {
+            *path = path.join("tokenizer.json");
         }
         let tokenizer = options.tokenizer.as_deref().map(Tokenizer::read).transpose()?;
         let files =

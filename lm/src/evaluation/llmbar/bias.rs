@@ -2,9 +2,9 @@
 //! come.
 
 use super::dataset::Dataset;
-use super::parse::is_blank;
 use super::stored::{Outcome, Pair, Tree};
 use super::winner::{Order, Winner};
+use crate::evaluation::python::text::split;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -15,7 +15,7 @@ pub mod baseline;
 
 /// Words of a text, as `str.split` of Python cuts it.
 pub fn words(text: &str) -> usize {
-    text.split(is_blank).filter(|word| !word.is_empty()).count()
+    split(text).count()
 }
 
 /// Verdicts counted by what they lean to. A verdict is a winner in one order.

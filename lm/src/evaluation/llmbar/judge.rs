@@ -2,12 +2,12 @@
 
 use super::dataset::Example;
 use super::outcome::{Answer, Outcome};
-use super::parse::strip;
 use super::strategy::{Kind, Module, Strategy};
 use super::verdict::{self, Verdict};
 use super::winner::{Order, Winner};
 use crate::evaluation::ask::Asker;
 use crate::evaluation::compat::Compat;
+use crate::evaluation::python::text::strip;
 use crate::evaluation::request::{Prompt, Request, Response};
 use crate::{Error, Result};
 

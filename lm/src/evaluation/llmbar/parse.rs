@@ -1,20 +1,11 @@
 //! Completions read: winners, ratings, explanations for the other order.
 
 use super::winner::Winner;
+use crate::evaluation::python::text::strip;
 use regex::Regex;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
-
-/// `str.strip` of Python, whose blanks are those of Unicode and four separators of ASCII.
-pub fn strip(text: &str) -> &str {
-    text.trim_matches(is_blank)
-}
-
-/// Whether Python's `str.isspace` holds.
-pub fn is_blank(c: char) -> bool {
-    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
-}
 
 /// Finds the winner in a completion.
 #[derive(Clone, Debug)]
@@ -168,12 +159,6 @@ mod tests {
         ] {
             assert_eq!(rating(text), value, "{text:?}");
         }
-    }
-
-    #[test]
-    fn separators_of_ascii_are_blanks() {
-        assert_eq!(strip("\u{1f}\u{a0} x \u{1c}\n"), "x");
-        assert_eq!(strip("\u{200b}x"), "\u{200b}x");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Prompt files: ChatML text with fields in braces, as `str.format` of Python fills them.
 
-use super::parse::strip;
 use crate::evaluation::compat::Compat;
+use crate::evaluation::python::text::strip;
 use crate::model::chat::Message;
 use crate::{Error, Result};
 use std::borrow::Cow;

@@ -25,6 +25,11 @@ pub fn split(text: &str) -> impl Iterator<Item = &str> {
 
 /// As `text.strip()`.
 pub fn strip(text: &str) -> &str {
+    let is_seen = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+    // Most texts begin and end so.
+    if is_seen(text.as_bytes().first()) && is_seen(text.as_bytes().last()) {
+        return text;
+    }
     text.trim_matches(is_space)
 }
 
@@ -37,6 +42,10 @@ mod tests {
         // python3.11: "a\x1c\u3000b\u200b".split(); re.findall(r"\w", "é९½_अि\u0301Ⓐ-")
         assert_eq!(split("\x1f a\x1c\u{3000}b\u{200b} ").collect::<Vec<_>>(), ["a", "b\u{200b}"]);
         assert_eq!(strip("\x1d\u{85} a b\n"), "a b");
+        assert_eq!(
+            [strip("a b."), strip("é\n"), strip(""), strip("\u{200b}x \u{1c}\u{a0}")],
+            ["a b.", "é", "", "\u{200b}x"]
+        );
         let words: String = "é९½_अि\u{301}Ⓐ-".chars().filter(|&letter| is_word(letter)).collect();
         assert_eq!(words, "é९½_अ");
     }

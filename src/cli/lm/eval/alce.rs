@@ -57,7 +57,7 @@ pub(crate) struct Score {
     /// not ALCE-grade
     #[arg(long)]
     entailment: Judge,
-    /// Verdicts that are kept, of one and the same judge
+    /// A file of verdicts that are kept; those of another judge are refused
     #[arg(long)]
     verdicts: Option<PathBuf>,
     /// Score by HELMET's copy of the rules

@@ -1,13 +1,14 @@
 //! `tesseral lm eval helmet generate | judge | report`: data of any length and depth, and scores by length, depth and
 //! category.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use tesseral::lm::evaluation::compat::Compat;
 use tesseral::lm::evaluation::helmet::average::averages;
+use tesseral::lm::evaluation::helmet::data::rows;
 use tesseral::lm::evaluation::helmet::generate::{
     Generator, Haystack, KeyValues, Needles, Passages, Plan, build, depths, solved, write,
 };
@@ -70,7 +71,7 @@ pub(crate) struct Generate {
     #[arg(long, value_delimiter = ',', default_value = "512,1024,2048,4096")]
     lengths: Vec<usize>,
     /// Questions of each length; each is asked at every depth
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value = "10", value_parser = super::at_least_one)]
     questions: usize,
     /// Depths of the answer, from the first place to the last
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..1000))]
@@ -110,30 +111,38 @@ impl Generate {
         let shots = if needles { 0 } else { self.shots };
         let settings = tesseral::lm::evaluation::helmet::dataset::Dataset::named(&dataset)?.settings();
         let answer = self.answer.unwrap_or(settings.max_tokens);
-        fs::create_dir_all(&self.out)?;
         // Solved examples of passages are rows of their own.
+        let (demos_file, mut solved_rows) = (format!("{dataset}_demos.jsonl"), Vec::new());
         let (mut demos, mut demos_key) = (Vec::new(), String::new());
         if matches!(self.kind, Kind::Passages) && shots > 0 {
-            let file = self.out.join(format!("{dataset}_demos.jsonl"));
-            write(&solved(generator.as_ref(), self.questions, 10 * shots)?, &file)?;
-            demos = tesseral::lm::evaluation::helmet::data::read(&file)?;
-            demos_key = format!("demos = \"{dataset}_demos.jsonl\"\n");
+            solved_rows = solved(generator.as_ref(), self.questions, 10 * shots)?;
+            demos = rows(&solved_rows, &self.out.join(&demos_file))?;
+            demos_key = format!("demos = \"{demos_file}\"\n");
         }
-        let mut made = Vec::new();
+        let (mut files, mut made) = (Vec::new(), Vec::new());
         for length in &self.lengths {
             let budget = Budget { length: *length, answer, chat: false, turns: 0 };
             let plan = Plan { questions: self.questions, depths: depths(self.depths.into()), shots, budget };
             let name = tokenizer.source().display().to_string();
             let (rows, manifest) = build(generator.as_ref(), &plan, &demos, &tokenizer, &name)?;
             let stem = format!("{dataset}_{length}");
-            write(&rows, &self.out.join(format!("{stem}.jsonl")))?;
-            manifest.write(&self.out.join(format!("{stem}.lengths.json")))?;
             let task = format!(
                 "family = \"helmet\"\nname = \"helmet_{stem}\"\ndataset = \"{dataset}\"\nfile = \"{stem}.jsonl\"\n\
-                shots = {shots}\nlength = {length}\nmax_tokens = {answer}\n{demos_key}"
+                shots = {shots}\nlength = {length}\nmax_tokens = {answer}\n{demos_key}tokenizer = \"tokenizer.json\"\n"
             );
-            write_atomic(&self.out.join(format!("{stem}.toml")), task.as_bytes())?;
             made.push(json!({"task": format!("{stem}.toml"), "rows": rows.len(), "lengths": manifest}));
+            files.push((stem, rows, manifest, task));
+        }
+        // Nothing is written before everything fits.
+        fs::create_dir_all(&self.out)?;
+        if !solved_rows.is_empty() {
+            write(&solved_rows, &self.out.join(&demos_file))?;
+        }
+        write_atomic(&self.out.join("tokenizer.json"), &fs::read(tokenizer.source())?)?;
+        for (stem, rows, manifest, task) in files {
+            write(&rows, &self.out.join(format!("{stem}.jsonl")))?;
+            manifest.write(&self.out.join(format!("{stem}.lengths.json")))?;
+            write_atomic(&self.out.join(format!("{stem}.toml")), task.as_bytes())?;
         }
         common.print(&made, || {
             let line = |value: &Value| format!("{}: {} rows\n", value["task"].as_str().unwrap_or(""), value["rows"]);
@@ -185,11 +194,11 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
-        let mut tasks = Vec::new();
-        for run in &self.runs {
-            tasks.extend(report::read(run)?);
-        }
+        let (_, tasks) = report::read_all(&self.runs)?;
         let series = Series::of(&tasks);
+        if series.is_empty() {
+            return Err(anyhow!("expected a task of the family helmet in one of the runs, found none"));
+        }
         let compat = if self.original { Compat::Original } else { Compat::Mended };
         let means = averages(&category_scores(&tasks), compat);
         let value = json!({"by_length": series, "averages": means});

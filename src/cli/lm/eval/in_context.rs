@@ -9,7 +9,7 @@ use tesseral::lm::evaluation::report;
 use tesseral::nn::train::files::write_atomic;
 use tesseral::plot::in_context::{Line, Panel, draw};
 
-use crate::cli::{Common, Pictures};
+use crate::cli::{Common, Pictures, Usage};
 
 #[derive(Subcommand)]
 pub(crate) enum InContext {
@@ -39,10 +39,16 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
+        let mut names: Vec<_> = self.runs.iter().map(|run| run.file_name().unwrap_or(run.as_os_str())).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            let message = format!("expected folders of different names, found {} twice", pair[0].display());
+            return Err(anyhow!(message).context(Usage("RUNS")));
+        }
         let mut found = Vec::new();
         for run in &self.runs {
             let model = run.file_name().unwrap_or(run.as_os_str()).to_string_lossy();
-            found.extend(report::read(run)?.iter().filter_map(|task| Experiment::of(&model, task)));
+            found.extend(report::read(run)?.1.iter().filter_map(|task| Experiment::of(&model, task)));
         }
         if found.is_empty() {
             return Err(anyhow!("expected a task of the family in-context in one of the runs, found none"));

@@ -8,15 +8,16 @@ use std::time::SystemTime;
 use tesseral::lm::evaluation::ask::Asker;
 use tesseral::lm::evaluation::compat::Compat;
 use tesseral::lm::evaluation::helmet::judge::{Prompts, decoding, judge_samples, judged};
-use tesseral::lm::evaluation::report;
+use tesseral::lm::evaluation::report::{self, Done};
 use tesseral::lm::evaluation::store::Store;
 
+use super::at_least_one;
 use super::model::Model;
-use crate::cli::Common;
+use crate::cli::{Common, Usage};
 
 #[derive(Args)]
 pub(crate) struct Judge {
-    /// Folders of finished runs
+    /// Folders of finished runs of one model
     #[arg(required = true)]
     runs: Vec<PathBuf>,
     #[command(flatten)]
@@ -29,7 +30,7 @@ pub(crate) struct Judge {
     #[arg(long)]
     out: PathBuf,
     /// At most so many samples of each task, for testing only
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one)]
     limit: Option<usize>,
     /// Most tokens of a verdict
     #[arg(long, default_value_t = 4096)]
@@ -42,11 +43,13 @@ pub(crate) struct Judge {
 impl Judge {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
         let prompts = Prompts::read(&self.prompts)?;
-        let mut tasks = Vec::new();
-        for run in &self.runs {
-            let found = report::read(run)?;
-            tasks.extend(found.into_iter().filter_map(|task| judged(&task.description).map(|dataset| (dataset, task))));
+        let place = std::path::absolute(&self.out)?;
+        if self.runs.iter().any(|run| std::path::absolute(run).is_ok_and(|run| run == place)) {
+            return Err(anyhow!("expected another folder than the runs'").context(Usage("--out")));
         }
+        let (model, found) = report::read_all(&self.runs)?;
+        let of_kind = |task: Done| judged(&task.description).map(|dataset| (dataset, task));
+        let tasks: Vec<_> = found.into_iter().filter_map(of_kind).collect();
         if tasks.is_empty() {
             return Err(anyhow!(
                 "expected a task on narrativeqa, multi_lexsum or infbench_sum_eng in one of the runs, found none"
@@ -67,7 +70,7 @@ impl Judge {
             task.description["judge"] = json!({"model": judge.identity(), "prompts": self.prompts, "compat": compat});
             done.push(task);
         }
-        let results = report::results(&done, judge.identity(), self.limit, SystemTime::now());
+        let results = report::results(&done, &model, self.limit, SystemTime::now());
         report::write(&self.out, &done, &results)?;
         common.print(&results, || report::table(&done))
     }

@@ -8,7 +8,7 @@ use tesseral::lm::evaluation::report::{self, Done};
 use tesseral::lm::evaluation::store::Store;
 
 use super::model::Model;
-use super::task_files;
+use super::{at_least_one, task_files};
 use crate::cli::{Common, Usage};
 
 #[derive(Args)]
@@ -25,7 +25,7 @@ pub(crate) struct Run {
     #[arg(long)]
     out: PathBuf,
     /// At most so many samples of each task, for testing only
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one)]
     limit: Option<usize>,
 }
 
@@ -40,6 +40,10 @@ impl Run {
             return Err(anyhow::anyhow!(message).context(Usage("--tasks")));
         }
         let backend = self.model.open()?;
+        if let Some(model) = report::model(&self.out)?.filter(|model| model != backend.identity()) {
+            let message = format!("expected the folder of a run of {}, found one of {model}", backend.identity());
+            return Err(anyhow::anyhow!(message).context(Usage("--out")));
+        }
         let mut store = Store::open(&self.out.join("answers.jsonl"))?;
         let mut done = Vec::new();
         for task in &tasks {

@@ -66,6 +66,8 @@ fn scores(verdict: &SummaryVerdict) -> Vec<(&'static str, f64)> {
 }
 
 fn tell(sample: &mut Sample, scores: Option<Vec<(&'static str, f64)>>) {
+    // Of a judge before this one.
+    sample.scores.retain(|name, _| !name.starts_with("gpt-4-"));
     let unparsable = f64::from(u8::from(scores.is_none()));
     sample.scores.insert("judge_unparsable".into(), unparsable);
     for (name, score) in scores.into_iter().flatten() {
