@@ -78,14 +78,16 @@ vectorised! {
                 *word = first.wrapping_add(lane as u32);
             }
             philox(key, &mut words);
-            let (one, two) = tile.split_at_mut(TILE / 2);
-            for (half, [u, v]) in [(one, [words[0], words[1]]), (two, [words[2], words[3]])] {
-                let (cosines, sines) = half.split_at_mut(LANES);
+            // Arrays of known length: loops over parts of the tile were not made into vectors.
+            let mut drawn = [[0.0_f32; LANES]; 4];
+            for half in [0, 2] {
+                let (u, v) = (words[half], words[half + 1]);
                 for lane in 0..LANES {
-                    let (a, b) = box_muller(u[lane], v[lane]);
-                    cosines[lane] = T::of(f64::from(a));
-                    sines[lane] = T::of(f64::from(b));
+                    (drawn[half][lane], drawn[half + 1][lane]) = box_muller(u[lane], v[lane]);
                 }
+            }
+            for (z, x) in tile.iter_mut().zip(drawn.as_flattened()) {
+                *z = T::of(f64::from(*x));
             }
         }
     }
