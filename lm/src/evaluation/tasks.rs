@@ -33,7 +33,7 @@ impl TaskFile {
     /// Reads a task file.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Format`] with the key that is wrong.
+    /// [`Error::Io`]; [`Error::Config`] that names the file and the key that is wrong.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
         toml::from_str(&text).map_err(|e| Error::config(path.display().to_string(), e.to_string().trim()))

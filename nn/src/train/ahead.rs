@@ -77,13 +77,15 @@ mod tests {
 
     #[test]
     fn a_thread_that_panics_is_an_error() {
+        let told = std::sync::Mutex::new(String::new());
         let outcome = std::panic::catch_unwind(|| {
             std::thread::scope(|scope| {
                 let mut ahead = Ahead::spawn(scope, |key: u32| assert_eq!(key, 0, "expected"));
                 ahead.take(&0).unwrap();
-                ahead.take(&1).unwrap_err().to_string()
-            })
+                *told.lock().unwrap() = ahead.take(&1).unwrap_err().to_string();
+            });
         });
+        assert_eq!(*told.lock().unwrap(), "thread that prepares samples: it ended before its work");
         assert!(outcome.is_err(), "the panic goes on when the scope ends");
     }
 }

@@ -12,10 +12,12 @@ mod validate;
 
 use anyhow::Result;
 use clap::Subcommand;
-use std::path::PathBuf;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
 use tesseral::lm::evaluation::tasks::{TaskFile, find};
+use tesseral::nn::train::files::write_atomic;
 
-use crate::cli::Common;
+use crate::cli::{Common, Pictures};
 
 #[derive(Subcommand)]
 pub(crate) enum Eval {
@@ -51,6 +53,21 @@ impl Eval {
             Eval::InContext(verb) => verb.run(common),
         }
     }
+}
+
+/// Writes `report.json`, and the picture `name` in the formats asked for.
+fn write_report(
+    out: &Path,
+    value: &Value,
+    pictures: &Pictures,
+    name: &str,
+    draw: impl Fn(&Path) -> tesseral::physics::Result<()>,
+) -> Result<()> {
+    write_atomic(&out.join("report.json"), format!("{value:#}\n").as_bytes())?;
+    for format in &pictures.formats {
+        draw(&format.file(&out.join(name)))?;
+    }
+    Ok(())
 }
 
 /// A number of samples.

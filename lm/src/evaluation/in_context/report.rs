@@ -1,13 +1,9 @@
-//! What a model does: accuracy by kind of label and number of demonstrations, of an experiment or of a finished task.
+//! What a model does: accuracy by kind of label and number of demonstrations, of a finished task.
 
-use super::experiment::{Asked, Cell, answers, plan};
+use super::experiment::Cell;
 use super::labels::Mode;
 use super::score::{average, clustered};
-use super::task::Options;
-use crate::Result;
-use crate::evaluation::ask::Asker;
 use crate::evaluation::report::Done;
-use crate::evaluation::request::Response;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -46,34 +42,12 @@ pub struct Experiment {
     pub cells: Vec<(Cell, f64)>,
 }
 
-/// Reads the data, asks everything and counts.
-///
-/// # Errors
-/// Those of [`plan`] and [`answers`]; data that cannot be read.
-pub fn run(asker: &mut Asker<'_>, options: &Options) -> Result<Experiment> {
-    options.validate()?;
-    let data = options.data.read()?;
-    let plan = plan(&data, options, None)?;
-    let answers = answers(asker, &plan)?;
-    Ok(count(&options.name, asker.backend().identity(), data.words.len(), &plan, &answers))
-}
-
 /// An answer: its setting, its example, whether it is right, whether there is one.
 struct Mark {
     cell: Cell,
     example: usize,
     right: bool,
     answered: bool,
-}
-
-/// Counts right answers.
-pub fn count(name: &str, model: &str, classes: usize, plan: &[Asked], answers: &[Vec<Response>]) -> Experiment {
-    let mark = |(asked, responses): (&Asked, &Vec<Response>)| {
-        let (chosen, right) = asked.judge(responses);
-        Mark { cell: asked.cell.clone(), example: asked.place, right, answered: chosen.is_some() }
-    };
-    let marks: Vec<Mark> = plan.iter().zip(answers).map(mark).collect();
-    counted(name, model, 1.0 / classes.max(1) as f64, &marks)
 }
 
 fn counted(name: &str, model: &str, chance: f64, marks: &[Mark]) -> Experiment {

@@ -20,6 +20,7 @@ use tesseral::nn::train::files::write_atomic;
 use tesseral::plot::recall;
 
 use super::judge::Judge;
+use super::write_report;
 use crate::cli::{Common, Pictures, Usage};
 
 #[derive(Subcommand)]
@@ -203,12 +204,9 @@ impl Report {
         let means = averages(&category_scores(&tasks), compat);
         let value = json!({"by_length": series, "averages": means});
         if let Some(out) = &self.out {
-            write_atomic(&out.join("report.json"), format!("{value:#}\n").as_bytes())?;
             let panels: Vec<(&str, Vec<_>)> = series.iter().map(|s| (s.dataset.as_str(), s.recalls())).collect();
             let panels: Vec<(&str, &[_])> = panels.iter().map(|(name, all)| (*name, all.as_slice())).collect();
-            for format in &self.pictures.formats {
-                recall::draw(&format.file(&out.join("by_length_and_depth")), &panels)?;
-            }
+            write_report(out, &value, &self.pictures, "by_length_and_depth", |path| recall::draw(path, &panels))?;
         }
         common.print(&value, || {
             let mut text: String = series.iter().map(Series::table).collect();

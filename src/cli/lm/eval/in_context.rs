@@ -6,9 +6,9 @@ use serde_json::json;
 use std::path::PathBuf;
 use tesseral::lm::evaluation::in_context::report::Experiment;
 use tesseral::lm::evaluation::report;
-use tesseral::nn::train::files::write_atomic;
 use tesseral::plot::in_context::{Line, Panel, draw};
 
+use super::write_report;
 use crate::cli::{Common, Pictures, Usage};
 
 #[derive(Subcommand)]
@@ -54,11 +54,8 @@ impl Report {
             return Err(anyhow!("expected a task of the family in-context in one of the runs, found none"));
         }
         if let Some(out) = &self.out {
-            write_atomic(&out.join("report.json"), format!("{:#}\n", json!(found)).as_bytes())?;
             let panels: Vec<Panel> = found.iter().map(panel).collect();
-            for format in &self.pictures.formats {
-                draw(&format.file(&out.join("by_demonstrations")), &panels)?;
-            }
+            write_report(out, &json!(found), &self.pictures, "by_demonstrations", |path| draw(path, &panels))?;
         }
         common.print(&found, || found.iter().map(Experiment::table).collect())
     }

@@ -3,8 +3,9 @@
 use super::*;
 use crate::evaluation::backend::{Backend, Tell};
 use crate::evaluation::in_context::dataset::{Columns, DataOptions, Label};
-use crate::evaluation::in_context::report::{Experiment, Row, run};
+use crate::evaluation::in_context::report::{Experiment, Row};
 use crate::evaluation::in_context::task::InContext;
+use crate::evaluation::report::Done;
 use crate::evaluation::request::Prompt;
 use crate::evaluation::store::Store;
 use crate::evaluation::task::Task;
@@ -66,8 +67,11 @@ fn data(folder: &std::path::Path) -> Options {
 }
 
 fn with(rule: &Rule, options: &Options) -> Experiment {
-    let mut store = Store::in_memory();
-    run(&mut Asker::new(rule, &mut store), options).unwrap()
+    Experiment::of(rule.0, &done(rule, options).unwrap()).unwrap()
+}
+
+fn done(rule: &Rule, options: &Options) -> Result<Done> {
+    Done::run(&InContext::open(options.clone())?, rule, &mut Store::in_memory(), None)
 }
 
 fn accuracy(experiment: &Experiment, mode: Mode) -> f64 {
@@ -91,7 +95,7 @@ fn recognising_and_learning_are_told_apart() {
     assert_eq!((learns.rows.len(), learns.cells.len(), learns.chance), (6, 36, 0.5));
     assert!(learns.table().contains("symbol      8     1.000  0.000    120"), "{}", learns.table());
     assert!(learns.csv().contains("\"films\",\"learns\",gold,4,1.0000,0.0000,0.0000,0.5000,120,0"), "{}", learns.csv());
-    let broken = run(&mut Asker::new(&BROKEN, &mut Store::in_memory()), &options).map(|_| ()).unwrap_err().to_string();
+    let broken = done(&BROKEN, &options).unwrap_err().to_string();
     assert!(broken.contains("finite"), "{broken}");
 }
 
@@ -142,8 +146,7 @@ fn data_that_does_not_suffice_is_told() {
     let message = |change: fn(&mut Options)| {
         let mut options = data(folder.path());
         change(&mut options);
-        let mut store = Store::in_memory();
-        run(&mut Asker::new(&LEARNS, &mut store), &options).unwrap_err().to_string()
+        done(&LEARNS, &options).unwrap_err().to_string()
     };
     let found = message(|o| o.examples = 70);
     assert_eq!(found, "examples: expected 35 rows of class 0 (negative), found 30");
