@@ -24,7 +24,7 @@ pub use bias::add_bias;
 pub use cross_entropy::cross_entropy;
 pub use dense::Dense;
 pub use embedding::embed;
-pub use linear::linear;
+pub use linear::{Compact, linear};
 pub use rms_norm::rms_norm;
 pub use scale::{scale_columns, scale_rows};
 pub use swiglu::swiglu;

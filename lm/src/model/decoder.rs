@@ -9,7 +9,7 @@ use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tesseral_nn::attention::varlen::Heads;
-use tesseral_nn::layers::{embed, linear, rms_norm};
+use tesseral_nn::layers::{Compact, embed, linear, rms_norm};
 use tesseral_nn::{Init, Parameters, Scope};
 
 mod branches;
@@ -41,6 +41,8 @@ pub struct Decoder {
     norm: Tensor,
     /// None: the embedding.
     head: Option<Tensor>,
+    /// The output matrix again, for few tokens.
+    compact_head: Option<Compact>,
 }
 
 impl Decoder {
@@ -100,7 +102,7 @@ impl Decoder {
             true => None,
             false => Some(tensor("lm_head.weight", &[vocabulary, width])?),
         };
-        Ok(Decoder { config: config.clone(), embedding, layers, norm, head })
+        Ok(Decoder { config: config.clone(), embedding, layers, norm, head, compact_head: None })
     }
 
     /// The same model with additions to its matrices: `find` is asked for each by name (`model.layers.0.self_attn.q_proj`)
@@ -112,6 +114,19 @@ impl Decoder {
         for (number, layer) in self.layers.iter_mut().enumerate() {
             layer.add_low_rank(number, find)?;
         }
+        Ok(self)
+    }
+
+    /// The same model, to the bit, that generates sooner: beside each matrix in f32 whose values have a smaller form (they came
+    /// from a quantised or bf16 checkpoint) it keeps that form, and reads it where there are few tokens.
+    ///
+    /// # Errors
+    /// Those of [`Compact::of`].
+    pub fn compacted(mut self) -> Result<Self> {
+        for layer in &mut self.layers {
+            layer.compact()?;
+        }
+        self.compact_head = Compact::of(self.head())?;
         Ok(self)
     }
 
@@ -181,7 +196,10 @@ impl Decoder {
     /// # Errors
     /// Another width.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        Ok(linear(hidden, self.head())?)
+        Ok(match &self.compact_head {
+            Some(compact) => compact.linear(hidden, self.head())?,
+            None => linear(hidden, self.head())?,
+        })
     }
 
     /// Hidden states of tokens that follow those in `cache`, which takes them up.

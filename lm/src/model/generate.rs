@@ -82,7 +82,7 @@ impl TextModel {
             Layout::Folder(folder) => folder,
             Layout::Gguf(file) => file.parent().unwrap_or(Path::new(".")).to_path_buf(),
         };
-        let decoder = Decoder::from_tensors(&weights.config, &weights.tensors)?;
+        let decoder = Decoder::from_tensors(&weights.config, &weights.tensors)?.compacted()?;
         Ok(TextModel { decoder, tokenizer, chat: ChatTemplate::open(&folder)? })
     }
 

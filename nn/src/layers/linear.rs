@@ -8,6 +8,9 @@ use candle_core::{DType, Tensor};
 use std::ops::Range;
 
 mod bfloat;
+mod compact;
+
+pub use compact::Compact;
 
 /// Up to this many rows each output is a dot product per row: the weight is read once and not rearranged.
 const FEW_ROWS: usize = 4;

@@ -8,7 +8,7 @@ use crate::model::llama::LlamaConfig;
 use candle_core::Tensor;
 use tesseral_nn::attention::varlen::attention;
 use tesseral_nn::layers::rope::rotate;
-use tesseral_nn::layers::{activation::add, add_bias, linear, rms_norm, swiglu};
+use tesseral_nn::layers::{Compact, activation::add, add_bias, linear, rms_norm, swiglu};
 
 /// Gives the tensor of a name and shape.
 pub(crate) type Tensors<'a> = dyn FnMut(&str, &[usize]) -> Result<Tensor> + 'a;
@@ -17,6 +17,8 @@ pub(crate) type Tensors<'a> = dyn FnMut(&str, &[usize]) -> Result<Tensor> + 'a;
 #[derive(Clone)]
 struct Projection {
     weight: Tensor,
+    /// The weight again, for few tokens.
+    compact: Option<Compact>,
     bias: Option<Tensor>,
     addition: Option<LowRank>,
 }
@@ -25,11 +27,14 @@ impl Projection {
     fn build(path: &str, [outputs, inputs]: [usize; 2], bias: bool, tensor: &mut Tensors<'_>) -> Result<Self> {
         let weight = tensor(&format!("{path}.weight"), &[outputs, inputs])?;
         let bias = if bias { Some(tensor(&format!("{path}.bias"), &[outputs])?) } else { None };
-        Ok(Projection { weight, bias, addition: None })
+        Ok(Projection { weight, compact: None, bias, addition: None })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut y = linear(x, &self.weight)?;
+        let mut y = match &self.compact {
+            Some(compact) => compact.linear(x, &self.weight)?,
+            None => linear(x, &self.weight)?,
+        };
         if let Some(bias) = &self.bias {
             y = add_bias(&y, bias)?;
         }
@@ -78,9 +83,9 @@ impl Layer {
         })
     }
 
-    /// Asks for additions to the matrices of layer `number`.
-    pub(super) fn add_low_rank(&mut self, number: usize, find: &mut Additions<'_>) -> Result<()> {
-        for (name, projection) in [
+    /// The matrices with their names.
+    fn projections(&mut self) -> [(&'static str, &mut Projection); 7] {
+        [
             ("self_attn.q_proj", &mut self.query),
             ("self_attn.k_proj", &mut self.key),
             ("self_attn.v_proj", &mut self.value),
@@ -88,7 +93,20 @@ impl Layer {
             ("mlp.gate_proj", &mut self.gate),
             ("mlp.up_proj", &mut self.up),
             ("mlp.down_proj", &mut self.down),
-        ] {
+        ]
+    }
+
+    /// Looks for smaller forms of the matrices.
+    pub(super) fn compact(&mut self) -> Result<()> {
+        for (_, projection) in self.projections() {
+            projection.compact = Compact::of(&projection.weight)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for additions to the matrices of layer `number`.
+    pub(super) fn add_low_rank(&mut self, number: usize, find: &mut Additions<'_>) -> Result<()> {
+        for (name, projection) in self.projections() {
             let (outputs, inputs) = projection.weight.dims2()?;
             projection.addition = find(&format!("model.layers.{number}.{name}"), [outputs, inputs])?;
         }

@@ -61,6 +61,25 @@ fn weights_in_bf16_are_those_weights_in_f32() {
 }
 
 #[test]
+fn a_compacted_model_gives_the_same_bits() {
+    let parameters = Parameters::new(Streams::new(5), DType::F32, &Device::Cpu);
+    let plain = tiny();
+    Decoder::declare(&parameters.root(), plain.config(), 0.2).unwrap();
+    let narrowed = |(name, t): (String, Tensor)| (name, t.to_dtype(DType::BF16).unwrap().to_dtype(DType::F32).unwrap());
+    let tensors = parameters.snapshot().unwrap().into_iter().map(narrowed).collect();
+    let plain = Decoder::from_tensors(plain.config(), &tensors).unwrap();
+    let compacted = plain.clone().compacted().unwrap();
+    assert!(plain.compact_head.is_none() && compacted.compact_head.is_some());
+    let run = |decoder: &Decoder| {
+        let mut cache = Cache::new(decoder.config(), 8);
+        decoder.continue_from(&mut cache, &[3, 1, 4, 1, 5, 9]).unwrap();
+        let hidden = decoder.continue_from(&mut cache, &[2]).unwrap();
+        decoder.logits(&hidden).unwrap()
+    };
+    assert_eq!(far(&run(&plain), &run(&compacted)), 0.0);
+}
+
+#[test]
 fn a_missing_or_wrong_tensor_is_named() {
     let decoder = tiny();
     let message = Decoder::from_tensors(decoder.config(), &BTreeMap::new()).err().unwrap().to_string();

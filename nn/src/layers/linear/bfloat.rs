@@ -84,7 +84,7 @@ vectorised! {
 
 vectorised! {
     /// As the one for weights of the type of `x`.
-    fn dots<T>(x: &[T], w: &[bf16], width: usize, y: &mut [T]) {
+    pub(super) fn dots<T>(x: &[T], w: &[bf16], width: usize, y: &mut [T]) {
         let outputs = w.len() / width.max(1);
         for (o, w) in w.chunks_exact(width.max(1)).enumerate() {
             for (r, x) in x.chunks_exact(width).enumerate() {
