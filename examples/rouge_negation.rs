@@ -1,10 +1,11 @@
 //! What ROUGE sees in a summary, by controls that no reader would take for one: facts negated, words repeated, words
 //! shuffled, the summary of another story.
 //!
-//! `cargo run --release --example rouge_negation -- TEXTS [MODEL PROMPTS COUNT]` prints the table; TEXTS is a file of rows with
+//! `cargo run --release --example rouge_negation -- TEXTS [MODEL PROMPTS COUNT KEPT [likeliest]]` prints the table; TEXTS is a file of rows with
 //! `text`, each a summary of a story (`../shared/data/qa/narrativeqa_passages.jsonl`). A second. The reference is a text; every
 //! candidate is made of it, or of another text, by rule. With a model (a folder or GGUF file) and a file of HELMET's judge
-//! prompts, it also judges the candidates of the first COUNT texts; key points are the first sentences of a text.
+//! prompts, it also judges the candidates of the first COUNT texts (mean and standard error); key points are the first
+//! sentences of a text. Verdicts are kept in the file KEPT; with `likeliest`, the likeliest of those that there can be is taken.
 
 use std::error::Error;
 use std::path::Path;
@@ -12,11 +13,10 @@ use tesseral::lm::evaluation::ask::Asker;
 use tesseral::lm::evaluation::backend::local::Local;
 use tesseral::lm::evaluation::compat::Compat;
 use tesseral::lm::evaluation::helmet::data;
-use tesseral::lm::evaluation::helmet::judge::{Prompts, Summary, SummaryVerdict, decoding, judge_summaries};
+use tesseral::lm::evaluation::helmet::judge::{Judge, Prompts, Summary, SummaryVerdict, Verdicts, judge_summaries};
 use tesseral::lm::evaluation::metrics::answer::scores;
 use tesseral::lm::evaluation::metrics::sentences::split;
 use tesseral::lm::evaluation::python::mersenne::Random;
-use tesseral::lm::evaluation::request::Decoding;
 use tesseral::lm::evaluation::store::Store;
 use tesseral::lm::model::weights::Storage;
 
@@ -55,8 +55,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         };
         println!("{name:<26} {:>8.1} {:>11.1} {:>9.1}", mean("rougeL_f1"), mean("rougeLsum_f1"), mean("f1"));
     }
-    if let [_, model, prompts, count] = arguments.as_slice() {
-        judge(Path::new(model), Path::new(prompts), &texts[..count.parse::<usize>()?.min(texts.len())], &all)?;
+    if let [_, model, prompts, count, kept, how @ ..] = arguments.as_slice() {
+        let mut judging = Judge::writing(Prompts::read(Path::new(prompts))?, Compat::Mended);
+        match (how, &mut judging.verdicts) {
+            ([], Verdicts::Written(decoding)) => decoding.max_tokens = ANSWER,
+            ([one], verdicts) if one == "likeliest" => *verdicts = Verdicts::Likeliest,
+            _ => return Err(format!("expected nothing or \"likeliest\", found {how:?}").into()),
+        }
+        let count = count.parse::<usize>()?.min(texts.len());
+        judge(Path::new(model), &judging, &texts[..count], &all, Path::new(kept))?;
     }
     Ok(())
 }
@@ -80,12 +87,14 @@ fn candidates(text: &str, other: &str, random: &mut Random) -> Candidates {
 }
 
 /// Verdicts on the candidates, as on HELMET's summaries of law cases.
-fn judge(model: &Path, prompts: &Path, texts: &[&str], all: &[Candidates]) -> Result<(), Box<dyn Error>> {
-    let (judge, prompts) = (Local::open(model, Storage::F32)?, Prompts::read(prompts)?);
-    let decoding = Decoding { max_tokens: ANSWER, ..decoding(Compat::Mended) };
-    let mut store = Store::in_memory();
+fn judge(model: &Path, judging: &Judge, texts: &[&str], all: &[Candidates], kept: &Path) -> Result<(), Box<dyn Error>> {
+    let judge = Local::open(model, Storage::F32)?;
+    let mut store = Store::open(kept)?;
     let mut asker = Asker::new(&judge, &mut store);
-    println!("\n{:<26} {:>8} {:>8} {:>9} {:>8} {:>10}", "judged", "fluency", "recall", "precision", "F1", "unparsable");
+    println!(
+        "\n{:<26} {:>13} {:>13} {:>13} {:>13} {:>10}",
+        "judged", "fluency", "recall", "precision", "F1", "unparsable"
+    );
     for (place, (name, _)) in all.first().into_iter().flatten().enumerate() {
         let summary = |(text, mine): (&&str, &Candidates)| Summary {
             output: mine[place].1.clone(),
@@ -94,14 +103,26 @@ fn judge(model: &Path, prompts: &Path, texts: &[&str], all: &[Candidates]) -> Re
             book: false,
         };
         let summaries: Vec<Summary> = texts.iter().zip(all).map(summary).collect();
-        let found = judge_summaries(&mut asker, &prompts, &decoding, &summaries, Compat::Mended)?;
+        let found = judge_summaries(&mut asker, judging, &summaries)?;
+        let verdicts: Vec<&SummaryVerdict> = found.verdicts.iter().flatten().collect();
         let mean =
-            |of: fn(&SummaryVerdict) -> f64| found.mean(of).map_or("-".into(), |mean| format!("{:.1}", 100.0 * mean));
+            |of: fn(&SummaryVerdict) -> f64| mean(&verdicts.iter().map(|verdict| of(verdict)).collect::<Vec<_>>());
         let (recall, precision) = (mean(SummaryVerdict::recall), mean(SummaryVerdict::precision));
         let (fluency, f1) = (mean(|verdict| verdict.fluency), mean(SummaryVerdict::f1));
-        println!("{name:<26} {fluency:>8} {recall:>8} {precision:>9} {f1:>8} {:>10.2}", found.unparsable);
+        println!("{name:<26} {fluency:>13} {recall:>13} {precision:>13} {f1:>13} {:>10.2}", found.unparsable);
     }
     Ok(())
+}
+
+/// Mean and standard error, in hundredths.
+fn mean(values: &[f64]) -> String {
+    if values.is_empty() {
+        return "-".into();
+    }
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    format!("{:.1} +- {:.1}", 100.0 * mean, 100.0 * (squares / (count - 1.0).max(1.0) / count).sqrt())
 }
 
 /// Every word of a short list turned into its opposite.

@@ -120,7 +120,7 @@ impl Common {
 #[derive(Args)]
 pub(crate) struct Pictures {
     /// Pictures to write into --out, with commas between them: svg, png
-    #[arg(long = "plot", value_name = "svg,png", value_delimiter = ',', default_value = "svg")]
+    #[arg(long = "plot", value_name = "svg,png", value_delimiter = ',', default_value = "svg", requires = "out")]
     pub(crate) formats: Vec<Format>,
 }
 

@@ -13,6 +13,8 @@ use tracing_subscriber::EnvFilter;
 pub(crate) fn log_to_stderr(quiet: bool) {
     let level = if quiet { Level::WARN } else { Level::INFO };
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    // A line of no length in a picture is no news.
+    let filter = "tiny_skia=error".parse().map_or(filter.clone(), |quieter| filter.add_directive(quieter));
     let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     format.without_time().with_target(false).with_level(false).with_ansi(false).init();
 }

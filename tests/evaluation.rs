@@ -131,12 +131,12 @@ fn bad_tasks_data_and_models_are_told_and_nothing_is_written() {
             CHOICE.replace("{{ number }}", "{{ size }}"),
             "rule:empty",
             1,
-            &["row 0", "prompt", "size"],
+            &["row 1", "prompt", "size"],
         ),
-        ("tasks/parity.toml", CHOICE.replace("\"odd\"", "\"strange\""), "rule:empty", 1, &["row 1", "target", "odd"]),
+        ("tasks/parity.toml", CHOICE.replace("\"odd\"", "\"strange\""), "rule:empty", 1, &["row 2", "target", "odd"]),
         ("tasks/parity.toml", CHOICE.replace("shots = 1", "shots = 6"), "rule:empty", 2, &["shots", "5", "6"]),
         ("tasks/parity.toml", CHOICE.replace("parity\"\nfile", "next\"\nfile"), "rule:empty", 2, &["next", "twice"]),
-        ("numbers.jsonl", "{\"number\": 1}\n".into(), "rule:empty", 1, &["numbers.jsonl", "row 0"]),
+        ("numbers.jsonl", "{\"number\": 1}\n".into(), "rule:empty", 1, &["numbers.jsonl", "row 1"]),
         ("tasks/none.txt", String::new(), "rule:loud", 2, &["expected empty, echo or constant:TEXT", "loud"]),
     ];
     for (file, text, model, code, expected) in cases {
@@ -180,7 +180,7 @@ fn stories_of_a_finished_run_are_judged_by_a_model() {
     fs::remove_dir_all(at("judged")).unwrap();
     let message = failure(&mut judge("rule:empty", "judge = \"x\"", "judged"), 1);
     assert!(message.contains("judge.toml: judge: expected one of judge_prompt"), "{message}");
-    let message = failure(&mut judge("rule:empty", "fluency_prompt = \"x\"", "judged"), 1);
+    let message = failure(&mut judge("rule:empty", "fluency_prompt = \"{text}\"", "judged"), 1);
     assert!(message.contains("judge_prompt: expected a prompt, found none"), "{message}");
     let message = failure(judge("rule:empty", prompt, "judged").arg("asked"), 2);
     assert!(message.contains("runs: expected each task once"), "{message}");

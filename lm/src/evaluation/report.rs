@@ -177,13 +177,18 @@ fn model_of(results: &Value) -> String {
     results["config"]["model"].as_str().unwrap_or_default().into()
 }
 
-/// The model of the finished run in a folder, where there is one.
+/// The model of the finished run in a folder, and the names of its tasks, where there is one.
 ///
 /// # Errors
 /// A `results.json` that does not parse.
-pub fn model(run: &Path) -> Result<Option<String>> {
+pub fn kept(run: &Path) -> Result<Option<(String, Vec<String>)>> {
     let file = run.join("results.json");
-    if file.exists() { Ok(Some(model_of(&read_results(&file)?))) } else { Ok(None) }
+    if !file.exists() {
+        return Ok(None);
+    }
+    let results = read_results(&file)?;
+    let tasks = results["results"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+    Ok(Some((model_of(&results), tasks)))
 }
 
 /// A finished run, from its folder: the model, as its back-end named it, and the tasks.

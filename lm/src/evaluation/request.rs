@@ -1,6 +1,7 @@
 //! What a model is asked and what it answers. The kinds are those of lm-evaluation-harness.
 
 use crate::model::chat::Message;
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tesseral_datasets::files::sha256;
 
@@ -59,6 +60,27 @@ impl Decoding {
     /// Greedy, at most `max_tokens`, up to one of `stop`.
     pub fn greedy(max_tokens: usize, stop: &[&str]) -> Self {
         Decoding { max_tokens, stop: stop.iter().map(|s| (*s).to_string()).collect(), ..Decoding::default() }
+    }
+
+    /// # Errors
+    /// [`Error::Config`]: no token, a temperature below 0, a `top_p` outside 0 to 1, an empty stop string.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |key: &str, expected: &str, found: String| {
+            Err(Error::config(format!("decoding.{key}"), format!("expected {expected}, found {found}")))
+        };
+        match self {
+            Decoding { max_tokens: 0, .. } => wrong("max_tokens", "at least 1", "0".into()),
+            Decoding { temperature, .. } if !(0.0..f64::INFINITY).contains(temperature) => {
+                wrong("temperature", "0 or more", temperature.to_string())
+            }
+            Decoding { top_p, .. } if !(*top_p > 0.0 && *top_p <= 1.0) => {
+                wrong("top_p", "more than 0, at most 1", top_p.to_string())
+            }
+            Decoding { stop, .. } if stop.iter().any(String::is_empty) => {
+                wrong("stop", "texts that are not empty", format!("{stop:?}"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -146,6 +168,21 @@ impl Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn decodings_that_cannot_be_are_told() {
+        assert!(Decoding::default().check().is_ok());
+        let like = Decoding::default;
+        for (expected, decoding) in [
+            ("max_tokens: expected at least 1, found 0", Decoding { max_tokens: 0, ..like() }),
+            ("temperature: expected 0 or more, found -1", Decoding { temperature: -1.0, ..like() }),
+            ("temperature: expected 0 or more, found NaN", Decoding { temperature: f64::NAN, ..like() }),
+            ("top_p: expected more than 0, at most 1, found 0", Decoding { top_p: 0.0, ..like() }),
+            ("stop: expected texts that are not empty, found [\"\"]", Decoding { stop: vec!["".into()], ..like() }),
+        ] {
+            assert_eq!(decoding.check().unwrap_err().to_string(), format!("decoding.{expected}"));
+        }
+    }
 
     #[test]
     fn keys_tell_models_prompts_and_decodings_apart() {

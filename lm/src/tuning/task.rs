@@ -138,7 +138,7 @@ impl TaskConfig {
             }
             (Some(Choices::Field(field)), _) | (None, Some(field)) => listed(row, field).ok_or_else(|| {
                 let what = format!("{field}: expected a text or a list that is not empty, found {:?}", row.get(field));
-                Error::format(source, format!("row {number}: {what}"))
+                Error::format(source, format!("row {}: {what}", number + 1))
             }),
             (None, None) => Err(Error::config("candidates", "expected candidates or answers, found neither")),
         }
@@ -162,7 +162,8 @@ impl TaskConfig {
         let place = |target: &str| {
             let by_name = candidates.iter().position(|candidate| candidate.trim() == target);
             let place = by_name.or_else(|| target.parse().ok().filter(|place| *place < candidates.len()));
-            let what = format!("row {number}: target: expected one of {candidates:?} or its place, found {target:?}");
+            let what =
+                format!("row {}: target: expected one of {candidates:?} or its place, found {target:?}", number + 1);
             place.ok_or_else(|| Error::format(source, what))
         };
         let right = match target.trim() {
@@ -206,9 +207,9 @@ mod tests {
         assert_eq!((found.prompt.as_str(), &found.options[1][..], &found.right[..]), ("A is", " FINE", &[1][..]));
         assert_eq!(question(r#"{"x": "A", "y": "fine", "label": "bad\nfine"}"#).unwrap().right, [0, 1]);
         for (text, part) in [
-            (r#"{"x": "A", "y": "fine", "label": 2}"#, "row 7: target: expected one of"),
+            (r#"{"x": "A", "y": "fine", "label": 2}"#, "row 8: target: expected one of"),
             (r#"{"x": "A", "y": "fine", "label": ""}"#, "found \"\""),
-            (r#"{"x": "A", "label": 1}"#, "row 7: candidates"),
+            (r#"{"x": "A", "label": 1}"#, "row 8: candidates"),
         ] {
             let message = question(text).unwrap_err().to_string();
             assert!(message.starts_with("rows.jsonl: ") && message.contains(part), "{message}");

@@ -184,9 +184,10 @@ pub fn read(file: &Path, dataset: Dataset) -> Result<Vec<Row>> {
         return Err(Error::format(file, "expected at least one row, found none"));
     }
     let row = |(place, value): (usize, Value)| {
-        let row: Row = serde_json::from_value(value).map_err(|e| Error::format(file, format!("row {place}: {e}")))?;
+        let row: Row =
+            serde_json::from_value(value).map_err(|e| Error::format(file, format!("row {}: {e}", place + 1)))?;
         match row.missing(dataset) {
-            Some(what) => Err(Error::format(file, format!("row {place}: {what}"))),
+            Some(what) => Err(Error::format(file, format!("row {}: {what}", place + 1))),
             None => Ok(row),
         }
     };
@@ -210,9 +211,9 @@ mod tests {
         assert_eq!(rows[0].name(3), "7");
         assert_eq!(rows[0].docs[0].premise(), "Title: t\nx");
         for (text, dataset, expected) in [
-            (good, Dataset::Qampari, "row 0: answers: expected at least one list"),
-            (r#"[{"question": "q", "claims": []}]"#, Dataset::Eli5, "row 0: claims"),
-            (r#"[{"question": 3}]"#, Dataset::Eli5, "row 0: invalid type"),
+            (good, Dataset::Qampari, "row 1: answers: expected at least one list"),
+            (r#"[{"question": "q", "claims": []}]"#, Dataset::Eli5, "row 1: claims"),
+            (r#"[{"question": 3}]"#, Dataset::Eli5, "row 1: invalid type"),
             (
                 r#"[{"question": "q", "qa_pairs": [{"question": "a", "short_answers": []}]}]"#,
                 Dataset::Asqa,

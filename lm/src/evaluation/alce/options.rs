@@ -155,6 +155,7 @@ impl Options {
     /// # Errors
     /// [`Error::Config`], naming the setting.
     pub fn check(&self) -> Result<()> {
+        self.decoding.check()?;
         let wrong = |key: &str, what: &str| Err(Error::config(key, what));
         match self {
             _ if self.samples == 0 => wrong("samples", "expected at least 1, found 0"),

@@ -103,7 +103,7 @@ impl Prompts {
             }
         }
         if let Some(place) = prompts.demos.iter().position(|demo| demo.answer.is_none()) {
-            return Err(Error::format(file, format!("demos: row {place}: expected an answer, found none")));
+            return Err(Error::format(file, format!("demos: row {}: expected an answer, found none", place + 1)));
         }
         Ok(Prompts { compat, ..prompts })
     }
@@ -270,7 +270,7 @@ mod tests {
         for (from, to, expected) in [
             ("{Q}", "", "demo_prompt: expected a place {Q}"),
             ("{T}", "", "doc_prompt: expected a place {T}"),
-            (r#", "answer": "a""#, "", "demos: row 0: expected an answer"),
+            (r#", "answer": "a""#, "", "demos: row 1: expected an answer"),
         ] {
             std::fs::write(&file, good.replace(from, to)).unwrap();
             let error = Prompts::read(&file, Compat::Mended).unwrap_err().to_string();

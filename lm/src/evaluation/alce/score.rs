@@ -210,7 +210,7 @@ fn output(row: &Row, place: usize) -> Result<&str> {
         Some(Texts::Several(outputs)) => outputs.first().map(String::as_str),
         None => None,
     };
-    output.ok_or_else(|| Error::config("output", format!("expected an output of row {place}, found none")))
+    output.ok_or_else(|| Error::config("output", format!("expected an output of row {}, found none", place + 1)))
 }
 
 #[cfg(test)]
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(found.answers[1].citations, None);
         let error =
             evaluate(&[Row { output: None, ..row("") }], Dataset::Eli5, &Options::default(), Compat::Mended, &cached);
-        assert!(error.unwrap_err().to_string().contains("output: expected an output of row 0"));
+        assert!(error.unwrap_err().to_string().contains("output: expected an output of row 1"));
     }
 
     #[test]

@@ -13,30 +13,17 @@
 
 mod answers;
 mod prompts;
+mod question;
 mod samples;
 mod summaries;
 mod verdict;
 
 pub use answers::{Answer, AnswerVerdict, Answers, judge_answers};
 pub use prompts::Prompts;
+pub use question::{Judge, Verdicts};
 pub use samples::{judge_samples, judged};
 pub use summaries::{Summaries, Summary, SummaryVerdict, judge_summaries};
 pub use verdict::{parse_answer_verdict, parse_summary_verdict};
-
-use super::super::compat::Compat;
-use super::super::request::Decoding;
-
-/// How a judge answers: at most 4096 tokens; mended, the most probable ones, and in the original at temperature 0.1.
-pub fn decoding(compat: Compat) -> Decoding {
-    let temperature = if compat.is_original() { 0.1 } else { 0.0 };
-    Decoding { max_tokens: 4096, temperature, ..Decoding::default() }
-}
-
-/// A request to a judge: one turn of a user.
-fn request(prompt: String, decoding: &Decoding) -> super::super::request::Request {
-    let turn = crate::model::chat::Message { role: "user".into(), content: prompt };
-    super::super::request::Request::generate(vec![turn], decoding.clone())
-}
 
 #[cfg(test)]
 mod tests {

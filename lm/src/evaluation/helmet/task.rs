@@ -472,7 +472,7 @@ mod tests {
 
     #[test]
     fn samples_of_stories_are_judged() {
-        use super::super::judge::{Prompts, decoding, judge_samples};
+        use super::super::judge::{Judge, Prompts, judge_samples};
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("stories.jsonl");
         write(&[json!({"id": "s", "context": "c", "question": "q?", "answers": ["a"]})], &file).unwrap();
@@ -481,6 +481,7 @@ mod tests {
         let mut samples = run(&helmet, no_tokenizer(|_| " a".into()), None).unwrap();
         let texts = [("judge_prompt".to_string(), "{question} {correct_answers} {parsed_output}".to_string())];
         let prompts = Prompts::new(texts.into_iter().collect(), Path::new("p.toml")).unwrap();
+        let judge = Judge::writing(prompts, Compat::Mended);
         for (said, score) in [("{\"fluency\": 1, \"correctness\": 3}", Some(3.0)), ("?", None)] {
             let rule = Rule {
                 answer: if score.is_some() {
@@ -496,9 +497,8 @@ mod tests {
             };
             let mut store = Store::in_memory();
             let mut asker = Asker::new(&rule, &mut store);
-            let mended = Compat::Mended;
             samples[0].scores.remove("gpt-4-score");
-            judge_samples(&mut asker, &prompts, &decoding(mended), helmet.dataset(), &mut samples, mended).unwrap();
+            judge_samples(&mut asker, &judge, helmet.dataset(), &mut samples).unwrap();
             assert_eq!(samples[0].scores.get("gpt-4-score").copied(), score, "{said}");
             assert_eq!(samples[0].scores["judge_unparsable"], f64::from(u8::from(score.is_none())));
         }

@@ -215,10 +215,10 @@ impl DataOptions {
             let class = class(&value).ok_or_else(|| {
                 let known: Vec<&str> = labels.iter().map(|label| label.value.as_str()).collect();
                 let what = format!("{}: expected one of {}, found {value}", self.columns.label, known.join(", "));
-                Error::format(path, format!("row {number}: {what}"))
+                Error::format(path, format!("row {}: {what}", number + 1))
             })?;
             if text.trim().is_empty() {
-                let what = format!("row {number}: {}: expected a text, found nothing", self.columns.text);
+                let what = format!("row {}: {}: expected a text, found nothing", number + 1, self.columns.text);
                 return Err(Error::format(path, what));
             }
             let content = if second.is_some() { Content::Pair(text, next()) } else { Content::One(text) };
@@ -312,10 +312,10 @@ mod tests {
         let message = |name: &str, text: &str| read(name, text, two()).unwrap_err().to_string();
         assert!(
             message("a.csv", "text,label\na,pos\nb,good\n")
-                .ends_with("row 1: label: expected one of neg, pos, found good")
+                .ends_with("row 2: label: expected one of neg, pos, found good")
         );
         assert!(message("a.csv", "txt,label\n").ends_with("expected a column text, found txt, label"));
-        assert!(message("a.csv", "text,label\n ,pos\n").ends_with("row 0: text: expected a text, found nothing"));
+        assert!(message("a.csv", "text,label\n ,pos\n").ends_with("row 1: text: expected a text, found nothing"));
         assert!(message("a.jsonl", "{\"text\": \"a\"}\n").ends_with("line 1: expected a field label, found none"));
         assert!(message("a.jsonl", "{").contains("line 1"));
         assert!(message("a.txt", "").ends_with("expected a file that ends in .csv or .jsonl"));

@@ -86,7 +86,7 @@ fn split<'a>(data: &'a Dataset, options: &Options) -> Result<(Vec<&'a Example>, 
     Ok((asked, if data.test.is_some() { data.examples.iter().collect() } else { rest }))
 }
 
-/// Everything that is asked, the settings of one example after the other, at most `limit`. Demonstrations depend on
+/// Everything that is asked, the settings of one example after the other, of at most `limit` examples. Demonstrations depend on
 /// seed, example and their number alone, so that modes and templates are compared on the same ones; labels are drawn
 /// anew for each too.
 ///
@@ -98,7 +98,7 @@ pub fn plan(data: &Dataset, options: &Options, limit: Option<usize>) -> Result<V
     let classes = data.words.len();
     let pool = Pool::new(pool, classes)?;
     let mut plan = Vec::new();
-    for (place, example) in asked.into_iter().enumerate() {
+    for (place, example) in asked.into_iter().take(limit.unwrap_or(usize::MAX)).enumerate() {
         for (seed, count) in options.seeds.iter().flat_map(|seed| options.demonstrations.iter().map(move |k| (seed, k)))
         {
             let stream = |name: &str| Streams::new(*seed).stream(name, &[place as u64, *count as u64]);
@@ -109,9 +109,6 @@ pub fn plan(data: &Dataset, options: &Options, limit: Option<usize>) -> Result<V
                 let shown =
                     demonstrations.iter().map(|d| mode.shown(d.class, classes, &mut random)).collect::<Vec<_>>();
                 for number in &options.templates {
-                    if limit.is_some_and(|limit| plan.len() >= limit) {
-                        return Ok(plan);
-                    }
                     let template = Template::named(&data.template(*mode, *number))?;
                     let words: Vec<String> = labels.iter().map(|label| template.word(label).to_string()).collect();
                     let told = demonstrations.iter().zip(&shown);

@@ -72,6 +72,11 @@ impl Options {
         let (family, labels) = self.data.resolve()?;
         let words = labels.into_iter().map(|label| label.word).collect();
         let pair = self.data.columns.second.is_some();
+        let families = Template::families();
+        if !families.contains(&family.as_str()) {
+            let what = format!("expected one of {}, found {family}", families.join(", "));
+            return Err(Error::config("data.family", what));
+        }
         let data = Dataset { family, words, pair, examples: Vec::new(), test: None, sources: Vec::new() };
         for (mode, number) in self.modes.iter().flat_map(|mode| self.templates.iter().map(move |n| (mode, n))) {
             Template::named(&data.template(*mode, *number))?;
@@ -165,5 +170,8 @@ mod tests {
         let family = "templates = [4]\n[data]\npath = \"a.csv\"\nschema = \"sst2\"";
         assert!(wrong(family).ends_with("found sentiment4"), "{}", wrong(family));
         assert!(wrong("[data]\npath = \"a.csv\"\nschema = \"sst2\"").contains("a.csv"));
+        let labels = "labels = [{value = \"0\", word = \"a\"}, {value = \"1\", word = \"b\"}]";
+        let foo = wrong(&format!("[data]\npath = \"a.csv\"\nfamily = \"foo\"\n{labels}"));
+        assert!(foo.contains("data.family: expected one of") && foo.ends_with("found foo"), "{foo}");
     }
 }

@@ -69,6 +69,14 @@ impl Template {
         })
     }
 
+    /// What templates are called without their numbers, in order.
+    pub fn families() -> Vec<&'static str> {
+        let mut families: Vec<&str> =
+            all().keys().map(|name| name.trim_end_matches(|c: char| c.is_ascii_digit())).collect();
+        families.dedup();
+        families
+    }
+
     /// The text before the label, its last blank included.
     ///
     /// # Errors

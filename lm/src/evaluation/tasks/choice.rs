@@ -108,7 +108,7 @@ impl Choice {
 
     fn question(&self, row: &Row, number: usize) -> Result<Question> {
         let render = |key, text: &str| Template::new(key, text, &self.source).render(row, number);
-        let fail = |what: String| Error::format(&self.source, format!("row {number}: {what}"));
+        let fail = |what: String| Error::format(&self.source, format!("row {}: {what}", number + 1));
         let choices = match &self.options.choices {
             Choices::Fixed(choices) => choices.clone(),
             Choices::Field(field) => match row.get(field) {
@@ -118,6 +118,9 @@ impl Choice {
                 found => return Err(fail(format!("{field}: expected a list of options, found {found:?}"))),
             },
         };
+        if choices.len() < 2 {
+            return Err(fail(format!("choices: expected at least 2 options, found {choices:?}")));
+        }
         let target = render("target", &self.options.target)?;
         let target = target.trim();
         let right = choices.iter().position(|choice| choice.trim() == target);

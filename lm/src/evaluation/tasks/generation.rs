@@ -45,6 +45,7 @@ impl Generation {
     /// # Errors
     /// Those of the file; a row without a field, or without a right answer.
     pub fn open(options: GenerationOptions) -> Result<Self> {
+        options.decoding.check()?;
         let source = options.file.clone();
         let rows = read(&source)?;
         let template = Template::new("prompt", &options.prompt, &source);
@@ -55,7 +56,7 @@ impl Generation {
                 Some(Value::Array(list)) if !list.is_empty() => list.iter().map(text).collect(),
                 Some(value @ (Value::String(_) | Value::Number(_))) => vec![text(value)],
                 found => {
-                    let what = format!("row {number}: {}: expected answers, found {found:?}", options.targets);
+                    let what = format!("row {}: {}: expected answers, found {found:?}", number + 1, options.targets);
                     return Err(Error::format(&source, what));
                 }
             };

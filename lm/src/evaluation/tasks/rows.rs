@@ -56,14 +56,14 @@ impl Template {
         Template { key, text: text.into(), source: source.into() }
     }
 
-    /// The text of a row, number `number` of its file.
+    /// The text of a row, number `number` of its file from 0; messages count from 1.
     ///
     /// # Errors
     /// [`Error::Format`]: a template that does not parse, a field that is not there.
     pub fn render(&self, row: &Row, number: usize) -> Result<String> {
         let fail = |e: minijinja::Error| {
             let fields: Vec<&str> = row.keys().map(String::as_str).collect();
-            let what = format!("row {number}: {} {:?}: {e} (fields: {})", self.key, self.text, fields.join(", "));
+            let what = format!("row {}: {} {:?}: {e} (fields: {})", number + 1, self.key, self.text, fields.join(", "));
             Error::format(&self.source, what)
         };
         let mut environment = Environment::new();
@@ -104,6 +104,6 @@ mod tests {
         let template = |text: &str| Template::new("prompt", text, "rows.json".as_ref()).render(&row, 3);
         assert_eq!(template("{{ question.lower() }}: {{ list[1] }}\n").unwrap(), "q: b\n");
         let message = template("{{ answer }}").unwrap_err().to_string();
-        assert!(message.starts_with("rows.json: row 3: prompt") && message.contains("question, list"), "{message}");
+        assert!(message.starts_with("rows.json: row 4: prompt") && message.contains("question, list"), "{message}");
     }
 }

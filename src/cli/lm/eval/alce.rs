@@ -75,7 +75,10 @@ impl Score {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
         let dataset = match &self.dataset {
             Some(name) => serde_json::from_value(json!(name)).map_err(|e| anyhow!(e)).context(Usage("--dataset"))?,
-            None => Dataset::of(&self.file)?,
+            None => {
+                std::fs::metadata(&self.file).with_context(|| self.file.display().to_string())?;
+                Dataset::of(&self.file)?
+            }
         };
         let rows = data::read(&self.file, dataset)?;
         let model = self.entailment.0.open()?;

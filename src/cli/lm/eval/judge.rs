@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 use tesseral::lm::evaluation::ask::Asker;
 use tesseral::lm::evaluation::compat::Compat;
-use tesseral::lm::evaluation::helmet::judge::{Prompts, decoding, judge_samples, judged};
+use tesseral::lm::evaluation::helmet::judge::{Judge as Judging, Prompts, Verdicts, judge_samples, judged};
 use tesseral::lm::evaluation::report::{self, Done};
 use tesseral::lm::evaluation::store::Store;
 
@@ -33,8 +33,11 @@ pub(crate) struct Judge {
     #[arg(long, value_parser = at_least_one)]
     limit: Option<usize>,
     /// Most tokens of a verdict
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = 4096, conflicts_with = "likeliest")]
     max_tokens: usize,
+    /// Take the likeliest of all verdicts that there can be, for a judge that writes none that parses
+    #[arg(long)]
+    likeliest: bool,
     /// Judge as the original does: at temperature 0.1, numbers out of their range counted
     #[arg(long)]
     original: bool,
@@ -57,7 +60,12 @@ impl Judge {
         }
         let judge = self.model.open()?;
         let compat = if self.original { Compat::Original } else { Compat::Mended };
-        let decoding = tesseral::lm::evaluation::request::Decoding { max_tokens: self.max_tokens, ..decoding(compat) };
+        let mut judging = Judging::writing(prompts, compat);
+        match &mut judging.verdicts {
+            verdicts if self.likeliest => *verdicts = Verdicts::Likeliest,
+            Verdicts::Written(decoding) => decoding.max_tokens = self.max_tokens,
+            Verdicts::Likeliest => {}
+        }
         let mut store = Store::open(&self.out.join("answers.jsonl"))?;
         let mut done = Vec::new();
         for (dataset, mut task) in tasks {
@@ -66,8 +74,11 @@ impl Judge {
             }
             task.samples.truncate(self.limit.unwrap_or(usize::MAX));
             let mut asker = Asker::new(judge.as_ref(), &mut store);
-            judge_samples(&mut asker, &prompts, &decoding, &dataset, &mut task.samples, compat)?;
-            task.description["judge"] = json!({"model": judge.identity(), "prompts": self.prompts, "compat": compat});
+            judge_samples(&mut asker, &judging, &dataset, &mut task.samples)?;
+            let verdicts = if self.likeliest { "likeliest" } else { "written" };
+            task.description["judge"] = json!({
+                "model": judge.identity(), "prompts": self.prompts, "verdicts": verdicts, "compat": compat,
+            });
             done.push(task);
         }
         let results = report::results(&done, &model, self.limit, SystemTime::now());

@@ -40,9 +40,17 @@ impl Run {
             return Err(anyhow::anyhow!(message).context(Usage("--tasks")));
         }
         let backend = self.model.open()?;
-        if let Some(model) = report::model(&self.out)?.filter(|model| model != backend.identity()) {
-            let message = format!("expected the folder of a run of {}, found one of {model}", backend.identity());
-            return Err(anyhow::anyhow!(message).context(Usage("--out")));
+        if let Some((model, kept)) = report::kept(&self.out)? {
+            let found = if model != backend.identity() {
+                format!("a run of {}, found one of {model}", backend.identity())
+            } else if let Some(other) = kept.iter().find(|name| !names.contains(&name.as_str())) {
+                format!("a run of these tasks, found one with {other:?} too, whose results this would replace")
+            } else {
+                String::new()
+            };
+            if !found.is_empty() {
+                return Err(anyhow::anyhow!("expected the folder of {found}").context(Usage("--out")));
+            }
         }
         let mut store = Store::open(&self.out.join("answers.jsonl"))?;
         let mut done = Vec::new();

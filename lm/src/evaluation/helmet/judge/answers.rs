@@ -1,12 +1,12 @@
 //! Answers to questions, judged for fluency and correctness.
 
 use super::prompts::Prompts;
+use super::question::{Judge, Question};
 use super::verdict::{number, parse_answer_verdict};
 use crate::Result;
 use crate::evaluation::ask::Asker;
-use crate::evaluation::compat::Compat;
 use crate::evaluation::helmet::output::{Known, parse_known};
-use crate::evaluation::request::{Decoding, Response};
+use crate::evaluation::request::Response;
 
 /// An answer to be judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,28 +52,19 @@ pub struct Answers {
 
 /// Asks a judge about each answer.
 ///
-/// Mended, a verdict with a number out of its range does not count.
-///
 /// # Errors
 /// Those of the prompts and the back-end.
-pub fn judge_answers(
-    asker: &mut Asker<'_>,
-    prompts: &Prompts,
-    decoding: &Decoding,
-    answers: &[Answer],
-    compat: Compat,
-) -> Result<Answers> {
-    let texts = answers.iter().map(|answer| prompt(prompts, answer)).collect::<Result<Vec<_>>>()?;
-    let requests: Vec<_> = texts.into_iter().map(|text| super::request(text, decoding)).collect();
-    let responses = asker.ask(&requests)?;
-    let verdicts: Vec<_> = responses.iter().map(|response| verdict(response.text(), compat)).collect();
+pub fn judge_answers(asker: &mut Asker<'_>, judge: &Judge, answers: &[Answer]) -> Result<Answers> {
+    let questions = answers.iter().map(|answer| question(&judge.prompts, answer)).collect::<Result<Vec<_>>>()?;
+    let responses = judge.ask(asker, &questions)?;
+    let verdicts: Vec<_> = responses.iter().map(|response| verdict(response.text(), judge)).collect();
     let scores: Vec<f64> = verdicts.iter().flatten().map(AnswerVerdict::score).collect();
     let score = (!scores.is_empty()).then(|| scores.iter().sum::<f64>() / scores.len() as f64);
     let unparsable = (verdicts.len() - scores.len()) as f64 / verdicts.len().max(1) as f64;
     Ok(Answers { verdicts, responses, score, unparsable })
 }
 
-fn prompt(prompts: &Prompts, answer: &Answer) -> Result<String> {
+fn question(prompts: &Prompts, answer: &Answer) -> Result<Question> {
     let correct = match answer.answers.as_slice() {
         [one] if answer.single => one.clone(),
         list => python_list(list),
@@ -81,14 +72,15 @@ fn prompt(prompts: &Prompts, answer: &Answer) -> Result<String> {
     // All lines are one here, other than for the metrics of texts.
     let parsed = parse_known(&answer.output.replace('\n', " "), Known::Answer);
     let fields = [("question", answer.question.as_str()), ("correct_answers", &correct), ("parsed_output", &parsed)];
-    prompts.render("judge_prompt", &fields)
+    let verdict = |fluency, correctness| format!("{{\"fluency\": {fluency}, \"correctness\": {correctness}}}");
+    let verdicts = (0..=1).flat_map(|fluency| (0..=3).map(move |correctness| verdict(fluency, correctness))).collect();
+    Ok(Question { prompt: prompts.render("judge_prompt", &fields)?, verdicts })
 }
 
-fn verdict(text: &str, compat: Compat) -> Option<AnswerVerdict> {
+fn verdict(text: &str, judge: &Judge) -> Option<AnswerVerdict> {
     let verdict = parse_answer_verdict(text)?;
-    let bound = |bound: f64| (!compat.is_original()).then_some(bound);
-    let fluency = number(&verdict, "fluency", bound(1.0))?;
-    let correctness = number(&verdict, "correctness", bound(3.0))?;
+    let fluency = number(&verdict, "fluency", judge.bound(1.0))?;
+    let correctness = number(&verdict, "correctness", judge.bound(3.0))?;
     Some(AnswerVerdict { fluency, correctness })
 }
 
@@ -130,6 +122,7 @@ mod tests {
     use super::super::super::golden;
     use super::super::tests::Scripted;
     use super::*;
+    use crate::evaluation::compat::Compat;
     use crate::evaluation::store::Store;
     use serde_json::Value;
     use std::collections::BTreeMap;
@@ -141,7 +134,7 @@ mod tests {
         let backend = Scripted::new(judge);
         let mut store = Store::in_memory();
         let mut asker = Asker::new(&backend, &mut store);
-        let found = judge_answers(&mut asker, &prompts, &super::super::decoding(compat), answers, compat).unwrap();
+        let found = judge_answers(&mut asker, &Judge::writing(prompts, compat), answers).unwrap();
         (found, backend.prompts())
     }
 

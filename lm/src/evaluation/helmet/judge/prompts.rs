@@ -12,22 +12,19 @@ pub struct Prompts {
     source: PathBuf,
 }
 
-/// The names a file may hold.
-const NAMES: [&str; 7] = [
-    "judge_prompt",
-    "fluency_prompt",
-    "recall_prompt",
-    "precision_prompt",
-    "fluency_prompt_book",
-    "recall_prompt_book",
-    "precision_prompt_book",
+/// The names a file may hold, those of books with `_book` after them; and the fields that each must show.
+const FIELDS: [(&str, &[&str]); 4] = [
+    ("judge_prompt", &["question", "correct_answers", "parsed_output"]),
+    ("fluency_prompt", &["text"]),
+    ("recall_prompt", &["keypoints", "summary"]),
+    ("precision_prompt", &["expert_summary", "summary"]),
 ];
 
 impl Prompts {
     /// Reads a `.toml` or `.json` file.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] for a file that does not parse, and for a name that is none of a judge's.
+    /// [`Error::Io`]; [`Error::Format`] for a file that does not parse; those of [`Prompts::new`].
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
         let json = path.extension().is_some_and(|extension| extension == "json");
@@ -41,10 +38,18 @@ impl Prompts {
     /// From texts by name; `source` is for the messages.
     ///
     /// # Errors
-    /// [`Error::Format`] for a name that is none of a judge's.
+    /// [`Error::Format`] for a name that is none of a judge's, and for a prompt that does not show what is judged.
     pub fn new(texts: BTreeMap<String, String>, source: &Path) -> Result<Self> {
-        if let Some(name) = texts.keys().find(|name| !NAMES.contains(&name.as_str())) {
-            return Err(Error::format(source, format!("{name}: expected one of {}", NAMES.join(", "))));
+        for (name, text) in &texts {
+            let plain = name.strip_suffix("_book").filter(|plain| *plain != "judge_prompt").unwrap_or(name);
+            let Some((_, fields)) = FIELDS.iter().find(|(known, _)| *known == plain) else {
+                let known = FIELDS.map(|(known, _)| known).join(", ");
+                let what = format!("{name}: expected one of {known}, all but the first with or without _book");
+                return Err(Error::format(source, what));
+            };
+            if let Some(field) = fields.iter().find(|field| !text.contains(&format!("{{{field}}}"))) {
+                return Err(Error::format(source, format!("{name}: expected the field {{{field}}}, found none")));
+            }
         }
         Ok(Prompts { texts, source: source.into() })
     }
@@ -88,5 +93,8 @@ mod tests {
         assert!(told(toml.render("fluency_prompt", &[]).unwrap_err()).contains("found none for {text}"));
         let wrong = Prompts::read(&file("b.toml", "fluent = 'x'")).unwrap_err().to_string();
         assert!(wrong.contains("fluent: expected one of judge_prompt"), "{wrong}");
+        let blind =
+            Prompts::read(&file("c.toml", "recall_prompt_book = 'Is {keypoints} told?'")).unwrap_err().to_string();
+        assert!(blind.ends_with("recall_prompt_book: expected the field {summary}, found none"), "{blind}");
     }
 }

@@ -1,10 +1,8 @@
 //! The samples of a task, judged.
 
-use super::{Answer, Prompts, Summary, SummaryVerdict, judge_answers, judge_summaries};
+use super::{Answer, Judge, Summary, SummaryVerdict, judge_answers, judge_summaries};
 use crate::evaluation::ask::Asker;
-use crate::evaluation::compat::Compat;
 use crate::evaluation::helmet::dataset::{Book, Dataset, Kind};
-use crate::evaluation::request::Decoding;
 use crate::evaluation::task::Sample;
 use crate::{Error, Result};
 use serde_json::Value;
@@ -23,18 +21,11 @@ pub fn judged(description: &Value) -> Option<Dataset> {
 /// # Errors
 /// Those of the prompts and the back-end; [`Error::Config`] for a data set that is not judged, and for summaries without
 /// key points.
-pub fn judge_samples(
-    asker: &mut Asker<'_>,
-    prompts: &Prompts,
-    decoding: &Decoding,
-    dataset: &Dataset,
-    samples: &mut [Sample],
-    compat: Compat,
-) -> Result<()> {
+pub fn judge_samples(asker: &mut Asker<'_>, judge: &Judge, dataset: &Dataset, samples: &mut [Sample]) -> Result<()> {
     match dataset.kind {
         Kind::Story => {
             let answers = samples.iter().map(answer).collect::<Vec<_>>();
-            let found = judge_answers(asker, prompts, decoding, &answers, compat)?;
+            let found = judge_answers(asker, judge, &answers)?;
             for (sample, verdict) in samples.iter_mut().zip(found.verdicts) {
                 tell(sample, verdict.map(|verdict| vec![("gpt-4-score", verdict.score())]));
             }
@@ -43,7 +34,7 @@ pub fn judge_samples(
         Kind::Cases | Kind::Book(Book::Summary) => {
             let book = dataset.kind != Kind::Cases;
             let summaries = samples.iter().map(|sample| summary(sample, book)).collect::<Result<Vec<_>>>()?;
-            let found = judge_summaries(asker, prompts, decoding, &summaries, compat)?;
+            let found = judge_summaries(asker, judge, &summaries)?;
             for (sample, verdict) in samples.iter_mut().zip(found.verdicts) {
                 tell(sample, verdict.as_ref().map(scores));
             }

@@ -1,12 +1,13 @@
 //! Summaries, judged for fluency, for the key points they hold, and for what they say that an expert's does not.
 
 use super::prompts::Prompts;
+use super::question::{Judge, Question};
 use super::verdict::{number, parse_summary_verdict};
 use crate::Result;
 use crate::evaluation::ask::Asker;
-use crate::evaluation::compat::Compat;
+use crate::evaluation::metrics::sentences::split;
 use crate::evaluation::python::text::strip;
-use crate::evaluation::request::{Decoding, Response};
+use crate::evaluation::request::Response;
 
 /// A summary to be judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,56 +81,56 @@ impl Summaries {
 
 /// Asks a judge three questions about each summary: fluency, recall, precision.
 ///
-/// Mended, a verdict with a number out of its range does not count.
-///
 /// # Errors
 /// Those of the prompts and the back-end.
-pub fn judge_summaries(
-    asker: &mut Asker<'_>,
-    prompts: &Prompts,
-    decoding: &Decoding,
-    summaries: &[Summary],
-    compat: Compat,
-) -> Result<Summaries> {
-    let mut requests = Vec::new();
+pub fn judge_summaries(asker: &mut Asker<'_>, judge: &Judge, summaries: &[Summary]) -> Result<Summaries> {
+    let mut all = Vec::new();
     for summary in summaries {
-        for prompt in texts(prompts, summary)? {
-            requests.push(super::request(prompt, decoding));
-        }
+        all.extend(questions(&judge.prompts, summary)?);
     }
-    let responses = asker.ask(&requests)?;
-    let verdict = |(summary, said): (&Summary, &[Response])| verdict(summary, said, compat);
+    let responses = judge.ask(asker, &all)?;
+    let verdict = |(summary, said): (&Summary, &[Response])| verdict(summary, said, judge);
     let verdicts: Vec<_> = summaries.iter().zip(responses.chunks(3)).map(verdict).collect();
     let unparsable = verdicts.iter().filter(|verdict| verdict.is_none()).count();
     let unparsable = unparsable as f64 / verdicts.len().max(1) as f64;
     Ok(Summaries { verdicts, responses, unparsable })
 }
 
-fn texts(prompts: &Prompts, summary: &Summary) -> Result<[String; 3]> {
+fn questions(prompts: &Prompts, summary: &Summary) -> Result<[Question; 3]> {
     let name = |name: &str| if summary.book { format!("{name}_book") } else { name.to_string() };
     let output = strip(&summary.output);
     let numbered = summary.keypoints.iter().enumerate().map(|(place, point)| format!("{}. {point}", place + 1));
     let keypoints = numbered.collect::<Vec<_>>().join("\n");
+    let sentences = split(output).len();
+    let fluency = [("text", output)];
+    let recall = [("keypoints", keypoints.as_str()), ("summary", output)];
+    let precision = [("expert_summary", summary.expert.as_str()), ("summary", output)];
+    let question =
+        |kind: &str, fields: &[(&str, &str)], most: usize, verdict: &dyn Fn(usize) -> String| -> Result<Question> {
+            let prompt = prompts.render(&name(kind), fields)?;
+            Ok(Question { prompt, verdicts: (0..=most).map(verdict).collect() })
+        };
     Ok([
-        prompts.render(&name("fluency_prompt"), &[("text", output)])?,
-        prompts.render(&name("recall_prompt"), &[("keypoints", &keypoints), ("summary", output)])?,
-        prompts.render(&name("precision_prompt"), &[("expert_summary", &summary.expert), ("summary", output)])?,
+        question("fluency_prompt", &fluency, 1, &|n| format!("{{\"fluency\": {n}}}"))?,
+        question("recall_prompt", &recall, summary.keypoints.len(), &|n| format!("{{\"recall\": {n}}}"))?,
+        question("precision_prompt", &precision, sentences, &|n| {
+            format!("{{\"precision\": {n}, \"sentence_count\": {sentences}}}")
+        })?,
     ])
 }
 
-fn verdict(summary: &Summary, said: &[Response], compat: Compat) -> Option<SummaryVerdict> {
+fn verdict(summary: &Summary, said: &[Response], judge: &Judge) -> Option<SummaryVerdict> {
     let [fluency, recall, precision] = said else { return None };
     let [fluency, recall, precision] = [fluency, recall, precision].map(|said| parse_summary_verdict(said.text()));
     let (fluency, recall, precision) = (fluency?, recall?, precision?);
-    let bound = |bound: f64| (!compat.is_original()).then_some(bound);
     let recall_total = summary.keypoints.len() as f64;
-    let precision_total = number(&precision, "sentence_count", bound(f64::INFINITY))?;
+    let precision_total = number(&precision, "sentence_count", judge.bound(f64::INFINITY))?;
     Some(SummaryVerdict {
-        fluency: number(&fluency, "fluency", bound(1.0))?,
+        fluency: number(&fluency, "fluency", judge.bound(1.0))?,
         recall_total,
-        recall_found: number(&recall, "recall", bound(recall_total))?,
+        recall_found: number(&recall, "recall", judge.bound(recall_total))?,
         precision_total,
-        precision_found: number(&precision, "precision", bound(precision_total))?,
+        precision_found: number(&precision, "precision", judge.bound(precision_total))?,
     })
 }
 
@@ -138,6 +139,7 @@ mod tests {
     use super::super::super::golden;
     use super::super::tests::Scripted;
     use super::*;
+    use crate::evaluation::compat::Compat;
     use crate::evaluation::store::Store;
     use serde_json::Value;
     use std::collections::BTreeMap;
@@ -153,7 +155,7 @@ mod tests {
         let backend = Scripted::new(said);
         let mut store = Store::in_memory();
         let mut asker = Asker::new(&backend, &mut store);
-        let found = judge_summaries(&mut asker, &prompts, &super::super::decoding(compat), summaries, compat).unwrap();
+        let found = judge_summaries(&mut asker, &Judge::writing(prompts, compat), summaries).unwrap();
         (found, backend.prompts())
     }
 
