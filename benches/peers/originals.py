@@ -37,6 +37,8 @@ def original(folder, name):
     """A module of a benchmark, with the models' packages left out."""
     for missing in ("torch", "transformers"):
         sys.modules[missing] = types.ModuleType(missing)
+    # Names in signatures.
+    sys.modules["torch"].float16 = None
     for name_of in ("AutoModelForSeq2SeqLM", "AutoTokenizer", "pipeline"):
         setattr(sys.modules["transformers"], name_of, None)
     sys.modules.pop("utils", None)
@@ -169,7 +171,7 @@ def main():
                 command = [arguments.ours, path, name, str(ROUNDS_OF_OURS[name])]
                 found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
                 result[name]["ours_s"].append(found["seconds"])
-                result[name]["equal"] = abs(total - found["sum"]) < 1e-9 * max(1.0, abs(total))
+                result[name]["equal"] = bool(abs(total - found["sum"]) < 1e-9 * max(1.0, abs(total)))
     for row in result.values():
         row.update(python_s=min(row["python_s"]), ours_s=min(row["ours_s"]))
         row["ratio"] = row["python_s"] / row["ours_s"]

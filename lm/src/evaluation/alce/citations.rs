@@ -240,7 +240,10 @@ pub fn score<E: Entailment>(items: &[Item<'_>], rules: Rules, model: &Cached<E>)
     let singles = Wave::of(each).entailed(model, false)?;
     let rest = singles.into_iter().map(|asked| Asked { without: asked.alone, alone: None, ..asked });
     Wave::of(rest).entailed(model, true)?;
-    let mut ask = |pair: Pair<'_>| Ok(model.entails(&[pair])?.into_iter().all(|verdict| verdict));
+    let mut ask = |pair: Pair<'_>| match model.known(pair) {
+        Some(verdict) => Ok(verdict),
+        None => Ok(model.entails(&[pair])?.into_iter().all(|verdict| verdict)),
+    };
     readings.iter().map(|reading| reading.judge(&mut ask)).collect()
 }
 

@@ -3,7 +3,8 @@
 use super::table::Table;
 use super::{Entailment, Pair};
 use crate::{Error, Result};
-use std::collections::HashSet;
+use foldhash::fast::FixedState;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -73,6 +74,11 @@ impl<E: Entailment> Cached<E> {
         self.memory().verdicts.clone()
     }
 
+    /// The verdict on a pair that was asked before.
+    pub fn known(&self, pair: Pair<'_>) -> Option<bool> {
+        Some(self.memory().verdicts.get(pair)? >= 0.5)
+    }
+
     /// What was known before a thread died is still true.
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
@@ -86,23 +92,31 @@ impl<E: Entailment> Cached<E> {
     ) -> Result<Vec<f64>> {
         let mut memory = self.memory();
         memory.counts.pairs += pairs.len();
-        let mut seen = HashSet::new();
         let known = table(&mut memory);
-        let unknown: Vec<Pair<'_>> =
-            pairs.iter().filter(|pair| known.get(**pair).is_none() && seen.insert(**pair)).copied().collect();
+        // Each number, or the place of a pair among the unknown ones.
+        let mut found = Vec::with_capacity(pairs.len());
+        let mut unknown: Vec<Pair<'_>> = Vec::new();
+        let mut seen: HashMap<Pair<'_>, usize, FixedState> = HashMap::default();
+        for pair in pairs {
+            found.push(known.get(*pair).ok_or_else(|| {
+                *seen.entry(*pair).or_insert_with(|| {
+                    unknown.push(*pair);
+                    unknown.len() - 1
+                })
+            }));
+        }
+        let mut numbers = Vec::new();
         if !unknown.is_empty() {
-            let numbers = judge(&self.model, &unknown)?;
+            numbers = judge(&self.model, &unknown)?;
             if numbers.len() != unknown.len() {
                 let what = format!("expected {} verdicts, found {}", unknown.len(), numbers.len());
                 return Err(Error::config("entailment", what));
             }
-            unknown.iter().zip(numbers).for_each(|(pair, number)| table(&mut memory).insert(*pair, number));
+            unknown.iter().zip(&numbers).for_each(|(pair, number)| table(&mut memory).insert(*pair, *number));
             memory.counts.judged += unknown.len();
             memory.counts.batches += 1;
         }
-        let known = table(&mut memory);
-        let found: Option<Vec<f64>> = pairs.iter().map(|pair| known.get(*pair)).collect();
-        found.ok_or_else(|| Error::config("entailment", "expected a verdict on each pair"))
+        Ok(found.into_iter().map(|number| number.unwrap_or_else(|place| numbers[place])).collect())
     }
 }
 

@@ -3,7 +3,9 @@
 
 use super::Pair;
 use crate::{Error, Result};
+use foldhash::fast::FixedState;
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::io::Write;
 use std::path::Path;
 use tesseral_datasets::files::write_atomic;
@@ -12,29 +14,33 @@ use tesseral_datasets::files::write_atomic;
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     rows: Vec<(String, String, f64)>,
-    /// Premise, then hypothesis, to the place in `rows`; nested, so that looking up copies no text.
-    places: HashMap<String, HashMap<String, usize>>,
+    /// Where a pair is in `rows`, by its hash; one whose hash another pair has is under the next free number.
+    places: HashMap<u64, usize, FixedState>,
 }
 
 impl Table {
     /// The number of a pair.
-    pub fn get(&self, (premise, hypothesis): Pair<'_>) -> Option<f64> {
-        let place = self.places.get(premise)?.get(hypothesis)?;
-        self.rows.get(*place).map(|row| row.2)
+    pub fn get(&self, pair: Pair<'_>) -> Option<f64> {
+        self.find(pair).ok().map(|row| row.2)
     }
 
-    /// Adds a pair; one that is there already gets the new number.
-    pub fn insert(&mut self, (premise, hypothesis): Pair<'_>, number: f64) {
-        let places = match self.places.get_mut(premise) {
-            Some(places) => places,
-            None => self.places.entry(premise.to_string()).or_default(),
-        };
-        match places.get(hypothesis).and_then(|place| self.rows.get_mut(*place)) {
-            Some(row) => row.2 = number,
-            None => {
-                places.insert(hypothesis.to_string(), self.rows.len());
-                self.rows.push((premise.to_string(), hypothesis.to_string(), number));
+    /// The row of a pair, or the key that it would have.
+    fn find(&self, (premise, hypothesis): Pair<'_>) -> Result<&(String, String, f64), u64> {
+        let mut key = FixedState::default().hash_one((premise, hypothesis));
+        while let Some(row) = self.places.get(&key).and_then(|place| self.rows.get(*place)) {
+            if row.0 == premise && row.1 == hypothesis {
+                return Ok(row);
             }
+            key = key.wrapping_add(1);
+        }
+        Err(key)
+    }
+
+    /// Adds a pair that is not there yet; one that is there keeps its number.
+    pub fn insert(&mut self, (premise, hypothesis): Pair<'_>, number: f64) {
+        if let Err(key) = self.find((premise, hypothesis)) {
+            self.places.insert(key, self.rows.len());
+            self.rows.push((premise.to_string(), hypothesis.to_string(), number));
         }
     }
 
@@ -66,12 +72,16 @@ impl Table {
                     format!("pair {place}: expected a number from 0 to 1, found {number}"),
                 ));
             }
-            match table.get((&premise, &hypothesis)) {
-                Some(before) if before != number => {
+            match table.find((&premise, &hypothesis)) {
+                Ok((_, _, before)) if *before != number => {
                     let what = format!("pair {place}: expected {before} as for the same pair before, found {number}");
                     return Err(Error::format(name, what));
                 }
-                _ => table.insert((&premise, &hypothesis), number),
+                Ok(_) => {}
+                Err(key) => {
+                    table.places.insert(key, table.rows.len());
+                    table.rows.push((premise, hypothesis, number));
+                }
             }
         }
         Ok(table)

@@ -5,6 +5,7 @@ use super::output::{Known, parse_known};
 use crate::evaluation::metrics::answer;
 use crate::evaluation::metrics::ranking;
 use crate::evaluation::task::Scores;
+use foldhash::fast::FixedState;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -85,7 +86,7 @@ fn recall(output: &str, answers: &[String]) -> Option<f64> {
 
 fn rank(output: &str, judged: &[(String, i64)], ranks: &[usize]) -> Scored {
     let ranking = ranking::parse_rankings(output);
-    let relevance: HashMap<String, i64> = judged.iter().cloned().collect();
+    let relevance: HashMap<&str, i64, FixedState> = judged.iter().map(|(id, gain)| (id.as_str(), *gain)).collect();
     let mut scores = ranking::measures(&ranking, &relevance, ranks);
     scores.insert("num_preds".into(), ranking.len() as f64);
     let parsed = ranking.iter().map(|(id, score)| (id.clone(), json!(score))).collect();

@@ -1,8 +1,10 @@
 //! Rankings of documents: read out of generated text, and measured as trec_eval does.
 
 use crate::evaluation::task::Scores;
+use foldhash::fast::FixedState;
 use regex::Regex;
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
 use std::sync::LazyLock;
 
 /// Ids with scores that fall with the place, out of a text such as `[ID: 3] > [ID: 1]`, as HELMET reads it: the longest
@@ -27,7 +29,7 @@ pub fn parse_rankings(output: &str) -> Vec<(String, f64)> {
     } else {
         longest.split('>').map(crate::evaluation::python::text::strip).collect()
     };
-    let mut seen = HashSet::new();
+    let mut seen: HashSet<&str, FixedState> = HashSet::default();
     let places = (0..ids.len()).map(|place| (ids.len() - place) as f64);
     ids.iter().zip(places).filter(|(id, _)| seen.insert(**id)).map(|(id, score)| ((*id).to_owned(), score)).collect()
 }
@@ -37,13 +39,24 @@ pub fn parse_rankings(output: &str) -> Vec<(String, f64)> {
 ///
 /// `results` gives each document's score, the best the highest; equal scores go by id, the last first. `relevance` gives
 /// the relevance of the judged documents, above 0 if relevant; others are not.
-pub fn measures(results: &[(String, f64)], relevance: &HashMap<String, i64>, k_values: &[usize]) -> Scores {
+pub fn measures<S: BuildHasher>(
+    results: &[(String, f64)],
+    relevance: &HashMap<&str, i64, S>,
+    k_values: &[usize],
+) -> Scores {
     let mut order: Vec<&(String, f64)> = results.iter().collect();
     order.sort_by(|(a, score_a), (b, score_b)| score_b.total_cmp(score_a).then_with(|| b.cmp(a)));
-    let gains: Vec<i64> = order.iter().map(|(id, _)| relevance.get(id).copied().unwrap_or(0).max(0)).collect();
+    let gain = |(id, _): &&(String, f64)| relevance.get(id.as_str()).copied().unwrap_or(0).max(0);
+    let gains: Vec<i64> = order.iter().map(gain).collect();
     let mut ideal: Vec<i64> = relevance.values().copied().filter(|&gain| gain > 0).collect();
-    ideal.sort_unstable_by(|a, b| b.cmp(a));
     let relevant = ideal.len() as f64;
+    // The largest alone are looked at.
+    let most = k_values.iter().copied().max().unwrap_or(0);
+    if most < ideal.len() {
+        ideal.select_nth_unstable_by(most, |a, b| b.cmp(a));
+        ideal.truncate(most);
+    }
+    ideal.sort_unstable_by(|a, b| b.cmp(a));
     let mut scores = Scores::new();
     for &k in k_values {
         let top = &gains[..k.min(gains.len())];
@@ -104,7 +117,8 @@ mod tests {
     fn golden_measures() {
         for case in golden::cases("helmet/retrieval_metrics.json") {
             let relevance = case["qrels"].as_object().unwrap();
-            let relevance = relevance.iter().map(|(id, gain)| (id.clone(), gain.as_i64().unwrap())).collect();
+            let relevance: HashMap<&str, i64> =
+                relevance.iter().map(|(id, gain)| (id.as_str(), gain.as_i64().unwrap())).collect();
             let k_values: Vec<usize> = serde_json::from_value(case["k_values"].clone()).unwrap();
             let found = measures(&scores(&case["results"]), &relevance, &k_values);
             let expected = case["metrics"].as_object().unwrap();
@@ -118,9 +132,9 @@ mod tests {
     #[test]
     fn equal_scores_go_by_id_and_nothing_relevant_is_nothing() {
         let results = [("a".to_owned(), 1.0), ("b".to_owned(), 1.0)];
-        let found = measures(&results, &HashMap::from([("a".to_owned(), 2)]), &[1, 3]);
+        let found = measures(&results, &HashMap::from([("a", 2)]), &[1, 3]);
         assert_eq!((found["P@1"], found["MRR"], found["NDCG@3"]), (0.0, 0.5, 0.63093));
-        let found = measures(&results, &HashMap::from([("a".to_owned(), 0)]), &[1]);
+        let found = measures(&results, &HashMap::from([("a", 0)]), &[1]);
         assert!(found.values().all(|&score| score == 0.0));
     }
 }
