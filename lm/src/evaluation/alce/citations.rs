@@ -1,8 +1,8 @@
 //! Whether statements are supported by what they cite (recall), and whether each citation is needed (precision).
 //!
 //! What one statement asks of the entailment model depends on the answers before. [`score`] asks for all statements at
-//! once, in three waves (all cited documents together; each alone; all but one), and then reads every statement in the
-//! original's order from the memory: so `Statement::judge` alone says what counts.
+//! once, in three waves (all cited documents together; each alone; all but one), and then judges every statement from
+//! those answers in the original's order: so `Statement::judge` alone says what counts.
 
 use super::data::{Dataset, Document};
 use super::text;
@@ -11,7 +11,8 @@ use crate::evaluation::compat::Compat;
 use crate::evaluation::entailment::cached::Cached;
 use crate::evaluation::entailment::{Entailment, Pair};
 use crate::evaluation::python::text::strip;
-use std::collections::BTreeMap;
+use foldhash::fast::FixedState;
+use std::collections::{BTreeMap, HashMap};
 
 /// An answer to be judged.
 #[derive(Clone, Copy, Debug)]
@@ -140,24 +141,44 @@ impl Statement {
     }
 
     /// Asks what the original asks, in its order.
-    fn judge(&self, premises: &[String], ask: &mut Ask<'_>) -> Result<Verdict> {
+    fn judge(&self, ask: &mut dyn FnMut(Question) -> Result<bool>) -> Result<Verdict> {
         let Some(cited) = &self.cited else { return Ok(Verdict::default()) };
-        if !ask((&join(premises, cited, None), &self.hypothesis))? {
+        if !ask(Question::Together)? {
             return Ok(Verdict::default());
         }
         if cited.len() <= 1 {
             return Ok(Verdict { supported: true, needed: 1, needless: 0 });
         }
         let mut verdict = Verdict { supported: true, ..Verdict::default() };
-        for document in cited {
-            let alone = ask((&join(premises, &[*document], None), &self.hypothesis))?;
-            match alone || !ask((&join(premises, cited, Some(*document)), &self.hypothesis))? {
+        for place in 0..cited.len() {
+            match ask(Question::Alone(place))? || !ask(Question::Without(place))? {
                 true => verdict.needed += 1,
                 false => verdict.needless += 1,
             }
         }
         Ok(verdict)
     }
+
+    /// The premise of a question; nothing where nothing is cited.
+    fn premise(&self, premises: &[String], question: Question) -> String {
+        let cited = self.cited.as_deref().unwrap_or_default();
+        match question {
+            Question::Together => join(premises, cited, None),
+            Question::Alone(place) => join(premises, &cited[place..=place], None),
+            Question::Without(place) => join(premises, cited, Some(cited[place])),
+        }
+    }
+}
+
+/// What the premise of a question is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Question {
+    /// All cited documents.
+    Together,
+    /// The one cited at a place.
+    Alone(usize),
+    /// All but the first mention of the one cited at a place.
+    Without(usize),
 }
 
 /// The premise of some documents, without the first mention of one of them.
@@ -186,14 +207,15 @@ impl Reading {
         Reading { statements, premises: item.documents.iter().map(Document::premise).collect(), places }
     }
 
-    fn judge(&self, ask: &mut Ask<'_>) -> Result<Option<Citations>> {
+    /// `ask` gets the place of a statement and what is asked of it.
+    fn judge(&self, ask: &mut dyn FnMut(usize, Question) -> Result<bool>) -> Result<Option<Citations>> {
         if self.statements.is_empty() {
             return Ok(None);
         }
         let mut counts = Counts { statements: self.statements.len(), places: self.places.clone(), ..Counts::default() };
         let (mut supported, mut needed, mut all) = (0, 0, 0);
-        for statement in &self.statements {
-            let verdict = statement.judge(&self.premises, ask)?;
+        for (place, statement) in self.statements.iter().enumerate() {
+            let verdict = statement.judge(&mut |question| ask(place, question))?;
             supported += usize::from(verdict.supported);
             needed += verdict.needed;
             all += statement.cited.as_ref().map_or(0, Vec::len);
@@ -214,7 +236,11 @@ impl Reading {
 /// # Errors
 /// Those of `ask`.
 pub fn in_order(item: &Item<'_>, rules: Rules, ask: &mut Ask<'_>) -> Result<Option<Citations>> {
-    Reading::of(item, rules).judge(ask)
+    let reading = Reading::of(item, rules);
+    reading.judge(&mut |place, question| {
+        let statement = &reading.statements[place];
+        ask((&statement.premise(&reading.premises, question), &statement.hypothesis))
+    })
 }
 
 /// Judges answers, asking in waves. `None` for an answer without statements: it does not count in the mean.
@@ -223,67 +249,59 @@ pub fn in_order(item: &Item<'_>, rules: Rules, ask: &mut Ask<'_>) -> Result<Opti
 /// Those of the model.
 pub fn score<E: Entailment>(items: &[Item<'_>], rules: Rules, model: &Cached<E>) -> Result<Vec<Option<Citations>>> {
     let readings: Vec<Reading> = items.iter().map(|item| Reading::of(item, rules)).collect();
-    let cited = readings.iter().flat_map(|reading| {
-        let statements = reading.statements.iter();
-        statements.filter_map(move |statement| Some((statement, reading, statement.cited.as_deref()?)))
+    let mut answers = Answers { readings: &readings, verdicts: HashMap::default() };
+    let places = readings.iter().enumerate().flat_map(|(answer, reading)| {
+        let cites = reading.statements.iter().enumerate().filter(|(_, statement)| statement.cited.is_some());
+        cites.map(move |(statement, _)| (answer, statement))
     });
-    let joint = Wave::of(cited.map(|(statement, reading, cited)| Asked {
-        statement,
-        reading,
-        cited,
-        without: None,
-        alone: None,
-    }));
-    let several = joint.entailed(model, true)?.into_iter().filter(|asked| asked.cited.len() > 1);
-    let each =
-        several.flat_map(|asked| asked.cited.iter().map(move |document| Asked { alone: Some(*document), ..asked }));
-    let singles = Wave::of(each).entailed(model, false)?;
-    let rest = singles.into_iter().map(|asked| Asked { without: asked.alone, alone: None, ..asked });
-    Wave::of(rest).entailed(model, true)?;
-    let mut ask = |pair: Pair<'_>| match model.known(pair) {
-        Some(verdict) => Ok(verdict),
-        None => Ok(model.entails(&[pair])?.into_iter().all(|verdict| verdict)),
+    let places: Vec<(usize, usize)> = places.collect();
+    let each = |(answer, statement): &(usize, usize)| {
+        let (answer, statement) = (*answer, *statement);
+        let cited = readings[answer].statements[statement].cited.as_ref().map_or(0, Vec::len);
+        (0..cited).filter(move |_| cited > 1).map(move |place| (answer, statement, place))
     };
-    readings.iter().map(|reading| reading.judge(&mut ask)).collect()
+    let together = places.iter().map(|(answer, statement)| (*answer, *statement, Question::Together));
+    answers.ask(together.collect(), model)?;
+    let several =
+        places.iter().filter(|(answer, statement)| answers.is((*answer, *statement, Question::Together), true));
+    let several: Vec<(usize, usize, usize)> = several.flat_map(each).collect();
+    answers.ask(
+        several.iter().map(|(answer, statement, k)| (*answer, *statement, Question::Alone(*k))).collect(),
+        model,
+    )?;
+    let not_alone = several.into_iter().filter(|(a, s, k)| answers.is((*a, *s, Question::Alone(*k)), false));
+    let without = not_alone.map(|(answer, statement, place)| (answer, statement, Question::Without(place))).collect();
+    answers.ask(without, model)?;
+    let judge = |(answer, reading): (usize, &Reading)| {
+        reading.judge(&mut |statement, question| Ok(answers.is((answer, statement, question), true)))
+    };
+    readings.iter().enumerate().map(judge).collect()
 }
 
-/// A question that a statement raises.
-#[derive(Clone, Copy)]
-struct Asked<'a> {
-    statement: &'a Statement,
-    reading: &'a Reading,
-    cited: &'a [usize],
-    /// All but this one.
-    without: Option<usize>,
-    /// This one alone.
-    alone: Option<usize>,
+/// An answer, a statement of it, and what is asked of it.
+type Place = (usize, usize, Question);
+
+/// The answers of the model so far.
+struct Answers<'a> {
+    readings: &'a [Reading],
+    verdicts: HashMap<Place, bool, FixedState>,
 }
 
-/// Questions that do not depend on each other.
-struct Wave<'a> {
-    asked: Vec<Asked<'a>>,
-    premises: Vec<String>,
-}
-
-impl<'a> Wave<'a> {
-    fn of(asked: impl Iterator<Item = Asked<'a>>) -> Self {
-        let asked: Vec<_> = asked.collect();
-        let premise = |asked: &Asked<'_>| match asked.alone {
-            Some(document) => join(&asked.reading.premises, &[document], None),
-            None => join(&asked.reading.premises, asked.cited, asked.without),
-        };
-        let premises = asked.iter().map(premise).collect();
-        Wave { asked, premises }
+impl Answers<'_> {
+    /// Asks a wave of questions, which do not depend on each other.
+    fn ask<E: Entailment>(&mut self, places: Vec<Place>, model: &Cached<E>) -> Result<()> {
+        let statement = |(answer, statement, _): &Place| &self.readings[*answer].statements[*statement];
+        let premise = |place: &Place| statement(place).premise(&self.readings[place.0].premises, place.2);
+        let premises: Vec<String> = places.iter().map(premise).collect();
+        let pairs = premises.iter().zip(&places).map(|(premise, place)| (&**premise, &*statement(place).hypothesis));
+        let verdicts = model.entails(&pairs.collect::<Vec<Pair<'_>>>())?;
+        self.verdicts.extend(places.into_iter().zip(verdicts));
+        Ok(())
     }
 
-    /// The questions whose answer is `wanted`.
-    fn entailed<E: Entailment>(&self, model: &Cached<E>, wanted: bool) -> Result<Vec<Asked<'a>>> {
-        let texts = self.premises.iter().zip(&self.asked);
-        let pairs: Vec<Pair<'_>> =
-            texts.map(|(premise, asked)| (premise.as_str(), asked.statement.hypothesis.as_str())).collect();
-        let verdicts = model.entails(&pairs)?;
-        let kept = self.asked.iter().zip(verdicts).filter(|(_, verdict)| *verdict == wanted);
-        Ok(kept.map(|(asked, _)| *asked).collect())
+    /// Whether the answer to a question that was asked is this one.
+    fn is(&self, place: Place, verdict: bool) -> bool {
+        self.verdicts.get(&place) == Some(&verdict)
     }
 }
 

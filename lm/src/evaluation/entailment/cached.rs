@@ -74,11 +74,6 @@ impl<E: Entailment> Cached<E> {
         self.memory().verdicts.clone()
     }
 
-    /// The verdict on a pair that was asked before.
-    pub fn known(&self, pair: Pair<'_>) -> Option<bool> {
-        Some(self.memory().verdicts.get(pair)? >= 0.5)
-    }
-
     /// What was known before a thread died is still true.
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)

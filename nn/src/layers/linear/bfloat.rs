@@ -1,6 +1,6 @@
 //! The same with a weight stored in bf16: half the memory, and half the bytes to read for each generated token.
 
-use super::{FEW_ROWS, LANES, few_rows, input_gradient};
+use super::{FEW_ROWS, LANES, few_rows, input_gradient, total};
 use crate::kernels::matmul::multiply;
 use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, rows, vectorised};
 use candle_core::{CpuStorage, Result, Storage, Tensor};
@@ -93,10 +93,11 @@ vectorised! {
                 let rest: T = xs.remainder().iter().zip(ws.remainder()).map(|(x, w)| *x * wide(*w)).sum();
                 for (x, w) in xs.zip(ws) {
                     for k in 0..LANES {
-                        sums[k] += x[k] * wide(w[k]);
+                        sums[k] = x[k].mul_add(wide(w[k]), sums[k]);
                     }
                 }
-                y[r * outputs + o] = sums.iter().copied().sum::<T>() + rest;
+                let sums = sums;
+                y[r * outputs + o] = total(&sums) + rest;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Matrices in fewer bytes that give back every value to the bit: what was widened from a quantised or bf16 checkpoint
 //! becomes small again. With few rows the time of a product is that of reading the weight.
 
-use super::{FEW_ROWS, LANES, bfloat, few_rows, linear};
+use super::{FEW_ROWS, LANES, bfloat, few_rows, linear, total};
 use crate::Result;
 use crate::kernels::{Array, Operation, Real, apply, parallel, vectorised};
 use candle_core::{CpuStorage, DType, Storage, Tensor};
@@ -138,7 +138,7 @@ vectorised! {
             let half = if near < T::zero() { T::of(-0.5) } else { T::of(0.5) };
             let whole = (near + half).to_f64() as i8;
             let value = T::of(f64::from(whole));
-            equal &= (scale * value + least == *v) & (value >= bounds[0]) & (value <= bounds[1]);
+            equal &= (scale.mul_add(value, least) == *v) & (value >= bounds[0]) & (value <= bounds[1]);
             *code = whole;
         }
         *same = equal;
@@ -197,14 +197,16 @@ vectorised! {
                     let [scale, least] = [T::of(f64::from(scale[0])), T::of(f64::from(scale[1]))];
                     for k in 0..BLOCK / 2 {
                         let low = T::of(f64::from(codes[k] & 15));
-                        sums[k] += x[k] * (scale * low + least);
+                        sums[k] = x[k].mul_add(scale.mul_add(low, least), sums[k]);
                     }
                     for k in 0..BLOCK / 2 {
                         let high = T::of(f64::from(codes[k] >> 4));
-                        sums[BLOCK / 2 + k] += x[BLOCK / 2 + k] * (scale * high + least);
+                        let (x, sum) = (x[BLOCK / 2 + k], &mut sums[BLOCK / 2 + k]);
+                        *sum = x.mul_add(scale.mul_add(high, least), *sum);
                     }
                 }
-                y[r * outputs + o] = sums.iter().copied().sum::<T>();
+                let sums = sums;
+                y[r * outputs + o] = total(&sums);
             }
         }
     }
@@ -222,10 +224,11 @@ vectorised! {
                 for ((x, scale), codes) in x.chunks_exact(BLOCK).zip(scales).zip(codes.chunks_exact(BLOCK)) {
                     let scale = T::of(f64::from(*scale));
                     for k in 0..BLOCK {
-                        sums[k] += x[k] * (scale * T::of(f64::from(codes[k])));
+                        sums[k] = x[k].mul_add(scale * T::of(f64::from(codes[k])), sums[k]);
                     }
                 }
-                y[r * outputs + o] = sums.iter().copied().sum::<T>();
+                let sums = sums;
+                y[r * outputs + o] = total(&sums);
             }
         }
     }
