@@ -124,6 +124,11 @@ pub(crate) struct Pictures {
     pub(crate) formats: Vec<Format>,
 }
 
+/// Parses a number of things of which there must be one.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a number from 1 on".into())
+}
+
 /// Parses `a,b,c`.
 pub(crate) fn three_numbers(text: &str) -> Result<[f64; 3], String> {
     let numbers: Vec<f64> =

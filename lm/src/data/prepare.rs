@@ -26,10 +26,12 @@ pub struct Prepared {
     pub tokens_trained: u64,
 }
 
-/// Packs the documents of `paths`, in order, into an MDS folder, whole or not at all.
+/// Packs the documents of `paths`, in order, into an MDS folder, whole or not at all. A folder of rows that is there is
+/// replaced; anything else is left alone.
 ///
 /// # Errors
-/// Those of [`Reader::open`], [`Packer`] (a document longer than the row, where that is refused, by its number) and
+/// [`Error::Config`] for a folder that holds something else, or the documents; [`Error::Format`] for documents that fill no
+/// row; those of [`Reader::open`], [`Packer`] (a document longer than the row, where that is refused, by its number) and
 /// [`mds::write`].
 pub fn prepare(
     paths: &[PathBuf],
@@ -38,6 +40,7 @@ pub fn prepare(
     folder: &Path,
     options: Options,
 ) -> Result<Prepared> {
+    check_folder(folder, paths)?;
     let mut counts = Prepared { folder: folder.into(), ..Prepared::default() };
     let mut source = Source { documents: Box::new(std::iter::empty()), paths, opened: 0, reader };
     let mut packer = Packer::new(packing.clone())?;
@@ -60,6 +63,14 @@ pub fn prepare(
             }
         }
         let row = ready.pop_front();
+        if row.is_none() && counts.rows == 0 {
+            let (documents, tokens) = (counts.documents, counts.tokens_read);
+            let what = format!(
+                "expected documents for one row of {} tokens at least, found {documents} of {tokens} tokens",
+                packing.length
+            );
+            return Err(Error::format(paths.first().map_or(folder, PathBuf::as_path), what));
+        }
         if let Some(row) = &row {
             let trained = row.mask.as_ref().map_or(row.input_ids.len(), |m| m.iter().filter(|m| **m != 0).count());
             counts.rows += 1;
@@ -70,6 +81,34 @@ pub fn prepare(
     };
     mds::write(folder, masked, options, std::iter::from_fn(|| next().transpose()))?;
     Ok(counts)
+}
+
+/// Whether nothing but rows would be lost if the folder were replaced.
+fn check_folder(folder: &Path, paths: &[PathBuf]) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let wrong = |found: String| {
+        Err(Error::config("out", format!("expected a new folder or one of rows, found {} {found}", folder.display())))
+    };
+    if !folder.is_dir() {
+        return wrong("that is no folder".into());
+    }
+    let whole = |path: &Path| path.canonicalize().map_err(Error::io(path));
+    let own = whole(folder)?;
+    for path in paths {
+        if path.exists() && whole(path)?.starts_with(&own) {
+            return wrong(format!("with the documents {}", path.display()));
+        }
+    }
+    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+        let name = entry.map_err(Error::io(folder))?.file_name();
+        let name = name.to_string_lossy();
+        if name != "index.json" && !name.starts_with("shard.") {
+            return wrong(format!("with {name:?} in it"));
+        }
+    }
+    Ok(())
 }
 
 /// All documents of some files, each with its file.
@@ -96,5 +135,61 @@ impl<'p> Iterator for Source<'_, 'p> {
                 Err(error) => return Some(Err(error)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::documents::Content;
+    use crate::data::packing::Method;
+
+    fn pack(folder: &Path, documents: &Path) -> Result<Prepared> {
+        let packing = Packing {
+            length: 4,
+            bos: None,
+            eos: None,
+            method: Method::BestFit { bins: 1 },
+            refuse_longer: false,
+            domain: ".".into(),
+        };
+        let content = Content::Text("text".into());
+        let reader = Reader { content: &content, tokenizer: None, template: None, end: Some(0) };
+        prepare(&[documents.into()], reader, &packing, folder, Options::default())
+    }
+
+    fn ids(path: &Path, ids: &[u16]) {
+        std::fs::write(path, ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
+    }
+
+    #[test]
+    fn rows_alone_are_replaced() {
+        let place = tempfile::tempdir().unwrap();
+        let (documents, rows) = (place.path().join("ids.bin"), place.path().join("rows"));
+        ids(&documents, &[5, 6, 7, 0, 8, 9, 10, 0]);
+        assert_eq!(pack(&rows, &documents).unwrap().rows, 2);
+        assert_eq!(pack(&rows, &documents).unwrap().rows, 2);
+        std::fs::write(rows.join("thesis.txt"), "x").unwrap();
+        for (folder, found) in [(&rows, "\"thesis.txt\""), (&documents, "no folder")] {
+            let message = pack(folder, &documents).unwrap_err().to_string();
+            assert!(
+                message.starts_with("out: expected a new folder or one of rows") && message.contains(found),
+                "{message}"
+            );
+        }
+        let message = pack(place.path(), &documents).unwrap_err().to_string();
+        assert!(message.contains("with the documents"), "{message}");
+        assert!(rows.join("thesis.txt").exists() && documents.exists());
+    }
+
+    #[test]
+    fn no_row_is_no_folder() {
+        let place = tempfile::tempdir().unwrap();
+        let (documents, rows) = (place.path().join("ids.bin"), place.path().join("rows"));
+        ids(&documents, &[5, 6, 7, 0]);
+        pack(&rows, &documents).unwrap();
+        ids(&documents, &[]);
+        assert!(pack(&rows, &documents).is_err());
+        assert!(rows.join("index.json").exists());
     }
 }

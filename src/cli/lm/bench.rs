@@ -7,7 +7,7 @@ use tesseral::lm::benchmark::train_step;
 use tesseral::lm::model::llama::LlamaConfig;
 use tesseral::lm::objective::Recompute;
 
-use crate::cli::Common;
+use crate::cli::{Common, at_least_one};
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Again {
@@ -21,10 +21,10 @@ pub(crate) struct Bench {
     /// A config.json
     config: PathBuf,
     /// Tokens of the sequence
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = 1024, value_parser = at_least_one)]
     tokens: usize,
     /// Measured steps
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = at_least_one)]
     repeats: usize,
     /// What the backward pass makes again
     #[arg(long, value_enum, default_value_t = Again::None)]

@@ -71,10 +71,6 @@ fn write_report(
 }
 
 /// A number of samples.
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a number from 1 on".into())
-}
-
 /// The task files of some files and folders.
 fn task_files(paths: &[PathBuf]) -> Result<Vec<(PathBuf, TaskFile)>> {
     let mut all = Vec::new();

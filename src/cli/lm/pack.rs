@@ -27,7 +27,7 @@ pub(crate) struct Pack {
     /// Lines of JSON (files or folders of .jsonl), or arrays of token ids (.npy, .bin)
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// The folder of rows (MDS) to write; it is replaced
+    /// The folder of rows (MDS) to write; one of rows that is there is replaced
     #[arg(long)]
     out: PathBuf,
     /// A folder with tokenizer.json (and chat template), or a GGUF file; arrays of ids do without
@@ -81,7 +81,8 @@ impl Pack {
         };
         let id = |option: &'static str, token: &Option<String>| -> Result<Option<u32>> {
             let Some(token) = token else { return Ok(None) };
-            let known = tokenizer.as_ref().and_then(|t| t.id(token)).or(token.parse().ok());
+            let below = |id: &u32| tokenizer.as_ref().is_none_or(|t| (*id as usize) < t.vocabulary());
+            let known = tokenizer.as_ref().and_then(|t| t.id(token)).or(token.parse().ok().filter(below));
             let what = || format!("{option}: expected a token of the tokenizer or an id, found {token:?}");
             Ok(Some(known.with_context(what).context(Usage("token"))?))
         };

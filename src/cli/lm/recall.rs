@@ -9,7 +9,7 @@ use tesseral::lm::model::generate::TextModel;
 use tesseral::lm::model::weights::Storage;
 use tesseral::plot::recall;
 
-use crate::cli::{Common, Pictures};
+use crate::cli::{Common, Pictures, at_least_one};
 
 #[derive(Args)]
 pub(crate) struct Recall {
@@ -23,10 +23,10 @@ pub(crate) struct Recall {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..100))]
     depths: u16,
     /// Questions of a text
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = at_least_one)]
     questions: usize,
     /// Texts of each length
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = at_least_one)]
     texts: usize,
     /// Of the random streams
     #[arg(long, default_value_t = 0)]

@@ -17,7 +17,7 @@ pub(crate) struct Writing {
     #[arg(long, default_value_t = 128)]
     max_tokens: usize,
     /// 0: always the most probable token
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     temperature: f64,
     /// Draw from the k most probable tokens; 0: from all
     #[arg(long, default_value_t = 0)]

@@ -21,7 +21,7 @@ use tesseral::plot::recall;
 
 use super::judge::Judge;
 use super::write_report;
-use crate::cli::{Common, Pictures, Usage};
+use crate::cli::{Common, Pictures, Usage, at_least_one};
 
 #[derive(Subcommand)]
 pub(crate) enum Helmet {
@@ -72,7 +72,7 @@ pub(crate) struct Generate {
     #[arg(long, value_delimiter = ',', default_value = "512,1024,2048,4096")]
     lengths: Vec<usize>,
     /// Questions of each length; each is asked at every depth
-    #[arg(long, default_value = "10", value_parser = super::at_least_one)]
+    #[arg(long, default_value = "10", value_parser = at_least_one)]
     questions: usize,
     /// Depths of the answer, from the first place to the last
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..1000))]

@@ -11,9 +11,8 @@ use tesseral::lm::evaluation::helmet::judge::{Judge as Judging, Prompts, Verdict
 use tesseral::lm::evaluation::report::{self, Done};
 use tesseral::lm::evaluation::store::Store;
 
-use super::at_least_one;
 use super::model::Model;
-use crate::cli::{Common, Usage};
+use crate::cli::{Common, Usage, at_least_one};
 
 #[derive(Args)]
 pub(crate) struct Judge {

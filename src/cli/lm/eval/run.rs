@@ -8,8 +8,8 @@ use tesseral::lm::evaluation::report::{self, Done};
 use tesseral::lm::evaluation::store::Store;
 
 use super::model::Model;
-use super::{at_least_one, task_files};
-use crate::cli::{Common, Usage};
+use super::task_files;
+use crate::cli::{Common, Usage, at_least_one};
 
 #[derive(Args)]
 pub(crate) struct Run {
