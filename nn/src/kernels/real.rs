@@ -9,7 +9,7 @@ pub trait Real: WithDType + Neg<Output = Self> + std::iter::Sum {
     fn exp(self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;
-    /// `self * factor + summand`, rounded once: one instruction in [`vectorised`] functions.
+    /// `self * factor + summand`, rounded once: one instruction in functions that are vectorised.
     fn mul_add(self, factor: Self, summand: Self) -> Self;
     /// Hyperbolic tangent.
     fn tanh(self) -> Self;
