@@ -2,8 +2,10 @@
 
 use crate::configuration::Configuration;
 use crate::long_context::recall::RecallTask;
+use crate::model::llama::LlamaConfig;
 use crate::objective::Recompute;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::path::PathBuf;
 use tesseral_nn::optim::{AdamConfig, Clip, ScheduleConfig, ScheduleKind};
 use tesseral_nn::train::TrainConfig;
@@ -183,6 +185,21 @@ impl Configuration for LmConfig {
             let found = format!("{} with recompute {:?}", self.sequence_shards, self.recompute);
             problems.push(format!("sequence_shards: expected 1 or, without recompute, more; found {found}"));
         }
+        if let Some(theta) = model.rope_theta.filter(|theta| !(theta.is_finite() && *theta > 1.0)) {
+            problems.push(format!("model.rope_theta: expected a number above 1, found {theta}"));
+        }
+        if let Some(shape) = &model.shape {
+            let shards = self.sequence_shards;
+            match LlamaConfig::parse(&json!(shape).to_string(), "model.shape".as_ref()) {
+                Ok(shape) if shards > 1 && !shape.key_value_heads().is_multiple_of(shards) => {
+                    let heads = shape.key_value_heads();
+                    problems
+                        .push(format!("sequence_shards: expected a divisor of the {heads} key heads, found {shards}"));
+                }
+                Ok(_) => {}
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
         let data = &self.data;
         let sources = [data.text.is_some(), data.rows.is_some(), !data.recall.is_empty()];
         let found = sources.iter().filter(|s| **s).count();
@@ -221,6 +238,20 @@ mod tests {
         let text = "[data.text]\nrow = 1\n[train]\nbatch = 0\nsteps = 3";
         let message = LmConfig::parse(text, "a.toml".as_ref(), &[]).unwrap_err().to_string();
         for part in ["train.batch", "model: expected one of", "data.text.paths", "data.text.row"] {
+            assert!(message.contains(part), "{message}");
+        }
+        let text = "sequence_shards = 3\n[data.text]\npaths = [\"a\"]\nrow = 8\n[train]\nsteps = 1\n[model]\nrope_theta = -5\n\
+            [model.shape]\nhidden_size = 8\nintermediate_size = 8\nnum_hidden_layers = 1\nnum_attention_heads = 2\nvocab_size = 9";
+        for (set, part) in [
+            ("train.steps=0", "train.steps: expected at least 1, found 0"),
+            ("train.optimizer.learning_rate=-1", "train.optimizer.learning_rate: expected a number from 0 on"),
+            ("train.optimizer.betas=[0.9,1.95]", "train.optimizer.betas: expected numbers in [0, 1)"),
+            ("train.optimizer.clip.norm=-1", "train.optimizer.clip: expected a positive"),
+            ("train.steps=2", "model.rope_theta: expected a number above 1, found -5"),
+            ("train.steps=3", "sequence_shards: expected a divisor of the 2 key heads, found 3"),
+            ("model.shape.num_key_value_heads=5", "num_key_value_heads: expected a divisor"),
+        ] {
+            let message = LmConfig::parse(text, "a.toml".as_ref(), &[set.into()]).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }
         let good = "[model]\npath = \"m\"\n[[data.recall]]\nfacts = 4\nquestions = 2\n[train]\nsteps = 5";

@@ -48,6 +48,32 @@ impl Default for AdamConfig {
     }
 }
 
+impl AdamConfig {
+    /// # Errors
+    /// [`Error::Config`] for the first value out of range.
+    pub fn validate(&self) -> Result<()> {
+        let range = |key: String, value: f64, fits: bool, what: &str| {
+            if fits { Ok(()) } else { Err(Error::Config { key, what: format!("expected {what}, found {value}") }) }
+        };
+        let not_negative = |x: f64| x.is_finite() && x >= 0.0;
+        let key = |name: &str| format!("optimizer.{name}");
+        range(key("learning_rate"), self.learning_rate, not_negative(self.learning_rate), "a number from 0 on")?;
+        range(key("epsilon"), self.epsilon, not_negative(self.epsilon), "a number from 0 on")?;
+        range(key("weight_decay"), self.weight_decay, not_negative(self.weight_decay), "a number from 0 on")?;
+        for beta in [self.betas.0, self.betas.1] {
+            range(key("betas"), beta, (0.0..1.0).contains(&beta), "numbers in [0, 1)")?;
+        }
+        self.clip.validate("optimizer.clip")?;
+        for (i, group) in self.groups.iter().enumerate() {
+            let key = |name: &str| format!("optimizer.groups[{i}].{name}");
+            let (scale, decay) = (group.learning_rate_scale, group.weight_decay.unwrap_or(0.0));
+            range(key("learning_rate_scale"), scale, not_negative(scale), "a number from 0 on")?;
+            range(key("weight_decay"), decay, not_negative(decay), "a number from 0 on")?;
+        }
+        Ok(())
+    }
+}
+
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
@@ -89,7 +115,7 @@ impl AdamW {
     /// # Errors
     /// [`Error::Config`] for a value out of range or a group that matches no parameter.
     pub fn new(parameters: &Parameters, config: AdamConfig) -> Result<Self> {
-        validate(&config)?;
+        config.validate()?;
         let variables = parameters.to_vec();
         for (i, group) in config.groups.iter().enumerate() {
             if !variables.iter().any(|(name, _)| group.matches(name)) {
@@ -331,26 +357,4 @@ fn zeros(variable: &Var) -> Result<Moments> {
         (Device::Cpu, DType::F64) => Moments::Host(HostMoments::F64(vec![0.0; count], vec![0.0; count])),
         _ => Moments::Device(variable.as_tensor().zeros_like()?, variable.as_tensor().zeros_like()?),
     })
-}
-
-fn validate(config: &AdamConfig) -> Result<()> {
-    let range = |key: String, value: f64, fits: bool, what: &str| {
-        if fits { Ok(()) } else { Err(Error::Config { key, what: format!("expected {what}, found {value}") }) }
-    };
-    let not_negative = |x: f64| x.is_finite() && x >= 0.0;
-    let key = |name: &str| format!("optimizer.{name}");
-    range(key("learning_rate"), config.learning_rate, not_negative(config.learning_rate), "a number from 0 on")?;
-    range(key("epsilon"), config.epsilon, not_negative(config.epsilon), "a number from 0 on")?;
-    range(key("weight_decay"), config.weight_decay, not_negative(config.weight_decay), "a number from 0 on")?;
-    for beta in [config.betas.0, config.betas.1] {
-        range(key("betas"), beta, (0.0..1.0).contains(&beta), "numbers in [0, 1)")?;
-    }
-    config.clip.validate("optimizer.clip")?;
-    for (i, group) in config.groups.iter().enumerate() {
-        let key = |name: &str| format!("optimizer.groups[{i}].{name}");
-        let (scale, decay) = (group.learning_rate_scale, group.weight_decay.unwrap_or(0.0));
-        range(key("learning_rate_scale"), scale, not_negative(scale), "a number from 0 on")?;
-        range(key("weight_decay"), decay, not_negative(decay), "a number from 0 on")?;
-    }
-    Ok(())
 }

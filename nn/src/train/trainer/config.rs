@@ -1,6 +1,6 @@
 //! The training section of a configuration.
 
-use crate::optim::{AdamConfig, EmaConfig, ScheduleConfig, ScheduleUnit};
+use crate::optim::{AdamConfig, EmaConfig, Schedule, ScheduleConfig, ScheduleUnit};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -67,11 +67,16 @@ impl Default for TrainConfig {
 
 impl TrainConfig {
     /// # Errors
-    /// [`Error::Config`] for the first value out of range; the optimiser and the schedule check their own.
+    /// [`Error::Config`] for the first value out of range, those of the optimiser and the schedule among them.
     pub fn validate(&self) -> Result<()> {
         let fail = |key: &str, what: &str| Err(Error::Config { key: key.into(), what: what.into() });
         if self.steps.is_none() && self.epochs.is_none() && self.max_seconds.is_none() {
             return fail("steps", "expected one of steps, epochs and max_seconds, found none");
+        }
+        for (key, number) in [("steps", self.steps), ("epochs", self.epochs)] {
+            if number == Some(0) {
+                return fail(key, "expected at least 1, found 0");
+            }
         }
         if self.batch == 0 {
             return fail("batch", "expected at least 1, found 0");
@@ -84,6 +89,11 @@ impl TrainConfig {
         }
         if self.schedule.by == ScheduleUnit::Time && self.max_seconds.is_none() {
             return fail("schedule.by", "\"time\" needs max_seconds, found none");
+        }
+        self.optimizer.validate()?;
+        // With epochs the data says how many steps there are.
+        if let (Some(steps), None) = (self.steps, self.epochs) {
+            Schedule::new(self.schedule, self.optimizer.learning_rate, steps)?;
         }
         Ok(())
     }
