@@ -44,7 +44,7 @@ fn products(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements((HIDDEN * WIDTH) as u64)).sample_size(50);
     group.bench_function("f32", |bencher| bencher.iter(|| linear(&one, &wide).unwrap()));
     group.bench_function("bf16", |bencher| bencher.iter(|| linear(&one, &narrow).unwrap()));
-    group.bench_function("4 bits", |bencher| bencher.iter(|| compact.linear(&one, &wide).unwrap()));
+    group.bench_function("4 bits", |bencher| bencher.iter(|| compact.linear(&one).unwrap()));
     group.finish();
 }
 

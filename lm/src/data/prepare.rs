@@ -149,7 +149,7 @@ mod tests {
             length: 4,
             bos: None,
             eos: None,
-            method: Method::BestFit { bins: 1 },
+            method: Method::Single { min_length: 1, intact: false, overlap: 0, continuation: None },
             refuse_longer: false,
             domain: ".".into(),
         };
@@ -188,8 +188,13 @@ mod tests {
         let (documents, rows) = (place.path().join("ids.bin"), place.path().join("rows"));
         ids(&documents, &[5, 6, 7, 0]);
         pack(&rows, &documents).unwrap();
-        ids(&documents, &[]);
-        assert!(pack(&rows, &documents).is_err());
+        // Too few tokens: an unfinished row is dropped.
+        ids(&documents, &[5, 0]);
+        let message = pack(&rows, &documents).unwrap_err().to_string();
+        assert!(
+            message.ends_with("expected documents for one row of 4 tokens at least, found 1 of 2 tokens"),
+            "{message}"
+        );
         assert!(rows.join("index.json").exists());
     }
 }

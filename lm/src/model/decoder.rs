@@ -41,7 +41,7 @@ pub struct Decoder {
     norm: Tensor,
     /// None: the embedding.
     head: Option<Tensor>,
-    /// The output matrix again, for few tokens.
+    /// The output matrix in fewer bytes, for few tokens.
     compact_head: Option<Compact>,
 }
 
@@ -118,7 +118,8 @@ impl Decoder {
     }
 
     /// The same model, to the bit, that generates sooner: beside each matrix in f32 whose values have a smaller form (they came
-    /// from a quantised or bf16 checkpoint) it keeps that form, and reads it where there are few tokens.
+    /// from a quantised or bf16 checkpoint) it keeps that form, and reads it where there are few tokens. For weights that no
+    /// longer change.
     ///
     /// # Errors
     /// Those of [`Compact::of`].
@@ -197,7 +198,7 @@ impl Decoder {
     /// Another width.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         Ok(match &self.compact_head {
-            Some(compact) => compact.linear(hidden, self.head())?,
+            Some(compact) => compact.linear(hidden)?,
             None => linear(hidden, self.head())?,
         })
     }

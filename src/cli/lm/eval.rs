@@ -70,7 +70,6 @@ fn write_report(
     Ok(())
 }
 
-/// A number of samples.
 /// The task files of some files and folders.
 fn task_files(paths: &[PathBuf]) -> Result<Vec<(PathBuf, TaskFile)>> {
     let mut all = Vec::new();

@@ -39,9 +39,13 @@ impl Table {
     /// Adds a pair that is not there yet; one that is there keeps its number.
     pub fn insert(&mut self, (premise, hypothesis): Pair<'_>, number: f64) {
         if let Err(key) = self.find((premise, hypothesis)) {
-            self.places.insert(key, self.rows.len());
-            self.rows.push((premise.to_string(), hypothesis.to_string(), number));
+            self.push(key, (premise.to_string(), hypothesis.to_string(), number));
         }
+    }
+
+    fn push(&mut self, key: u64, row: (String, String, f64)) {
+        self.places.insert(key, self.rows.len());
+        self.rows.push(row);
     }
 
     /// How many pairs.
@@ -78,10 +82,7 @@ impl Table {
                     return Err(Error::format(name, what));
                 }
                 Ok(_) => {}
-                Err(key) => {
-                    table.places.insert(key, table.rows.len());
-                    table.rows.push((premise, hypothesis, number));
-                }
+                Err(key) => table.push(key, (premise, hypothesis, number)),
             }
         }
         Ok(table)

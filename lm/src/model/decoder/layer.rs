@@ -17,7 +17,7 @@ pub(crate) type Tensors<'a> = dyn FnMut(&str, &[usize]) -> Result<Tensor> + 'a;
 #[derive(Clone)]
 struct Projection {
     weight: Tensor,
-    /// The weight again, for few tokens.
+    /// The weight in fewer bytes, for few tokens.
     compact: Option<Compact>,
     bias: Option<Tensor>,
     addition: Option<LowRank>,
@@ -32,7 +32,7 @@ impl Projection {
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut y = match &self.compact {
-            Some(compact) => compact.linear(x, &self.weight)?,
+            Some(compact) => compact.linear(x)?,
             None => linear(x, &self.weight)?,
         };
         if let Some(bias) = &self.bias {

@@ -1,5 +1,5 @@
-//! Matrices in fewer bytes that give back every value to the bit: what was widened from a quantised or bf16 checkpoint
-//! becomes small again. With few rows the time of a product is that of reading the weight.
+//! Matrices in fewer bytes that give back every value to the bit (the sign of a zero apart): what was widened from a quantised
+//! or bf16 checkpoint becomes small again. With few rows the time of a product is that of reading the weight.
 
 use super::{FEW_ROWS, LANES, bfloat, few_rows, linear, total};
 use crate::Result;
@@ -14,13 +14,14 @@ const BLOCK: usize = LANES;
 /// Blocks that one task looks at.
 const BLOCKS: usize = 4096;
 
-/// A matrix `[out, in]`.
+/// A matrix `[out, in]` in f32 that does not change, and a smaller form of it.
 #[derive(Clone, Debug)]
 pub struct Compact {
+    weight: Tensor,
     form: Arc<Form>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 enum Form {
     /// `scale code + least` with [`scale`, `least`] of each block and codes of 4 bits: in the low bits those of its first half.
     Nibbles { scales: Vec<[f32; 2]>, codes: Vec<u8> },
@@ -31,7 +32,7 @@ enum Form {
 }
 
 impl Compact {
-    /// The smallest form of a weight in f32; none where no form has its very values.
+    /// The smallest form of a weight; none where no form has its very values, or it is not in f32 on the CPU.
     ///
     /// # Errors
     /// candle's, for a tensor that is not a matrix.
@@ -44,10 +45,10 @@ impl Compact {
         let w = &w[start..end];
         let whole = width > 0 && width.is_multiple_of(BLOCK);
         let blocks = || if whole { nibbles(w).or_else(|| bytes(w)) } else { None };
-        Ok(blocks().or_else(|| halves(w)).map(|form| Compact { form: Arc::new(form) }))
+        Ok(blocks().or_else(|| halves(w)).map(|form| Compact { weight: weight.clone(), form: Arc::new(form) }))
     }
 
-    /// Bytes of this form.
+    /// Bytes of the form, the weight itself apart.
     pub fn bytes(&self) -> usize {
         match &*self.form {
             Form::Nibbles { scales, codes } => size_of_val(&scales[..]) + codes.len(),
@@ -56,15 +57,15 @@ impl Compact {
         }
     }
 
-    /// [`linear`] with the weight that this is a form of: the same bits, sooner where there are few rows and no gradient is
-    /// wanted.
+    /// [`linear`] with the weight: `[rows, in]` in f32 to `[rows, out]`, the same bits, sooner where there are few rows and no
+    /// gradient is wanted.
     ///
     /// # Errors
     /// As there.
-    pub fn linear(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        let ((rows, width), (outputs, inputs)) = (x.dims2()?, weight.dims2()?);
+    pub fn linear(&self, x: &Tensor) -> Result<Tensor> {
+        let ((rows, width), (outputs, inputs)) = (x.dims2()?, self.weight.dims2()?);
         if rows > FEW_ROWS || width != inputs || x.track_op() || x.dtype() != DType::F32 {
-            return linear(x, weight);
+            return linear(x, &self.weight);
         }
         Ok(apply(Few { form: self.form.clone(), outputs }, &[x])?)
     }
@@ -279,7 +280,7 @@ mod tests {
                 let bits = |y: Tensor| -> Vec<u32> {
                     y.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
                 };
-                assert_eq!(bits(compact.linear(&x, &weight).unwrap()), bits(linear(&x, &weight).unwrap()), "{name}");
+                assert_eq!(bits(compact.linear(&x).unwrap()), bits(linear(&x, &weight).unwrap()), "{name}");
             }
         }
     }
@@ -289,7 +290,7 @@ mod tests {
         let weight = weight(nibble);
         let compact = Compact::of(&weight).unwrap().unwrap();
         let x = Var::ones((1, WIDTH), DType::F32, &Device::Cpu).unwrap();
-        let y = compact.linear(&x, &weight).unwrap();
+        let y = compact.linear(&x).unwrap();
         assert!(crate::kernels::backward(&y.sum_all().unwrap()).unwrap().get(&x).is_some());
     }
 

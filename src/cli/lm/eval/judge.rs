@@ -60,10 +60,10 @@ impl Judge {
         let judge = self.model.open()?;
         let compat = if self.original { Compat::Original } else { Compat::Mended };
         let mut judging = Judging::writing(prompts, compat);
-        match &mut judging.verdicts {
-            verdicts if self.likeliest => *verdicts = Verdicts::Likeliest,
-            Verdicts::Written(decoding) => decoding.max_tokens = self.max_tokens,
-            Verdicts::Likeliest => {}
+        if self.likeliest {
+            judging.verdicts = Verdicts::Likeliest;
+        } else if let Verdicts::Written(decoding) = &mut judging.verdicts {
+            decoding.max_tokens = self.max_tokens;
         }
         let mut store = Store::open(&self.out.join("answers.jsonl"))?;
         let mut done = Vec::new();

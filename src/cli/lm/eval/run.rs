@@ -41,15 +41,13 @@ impl Run {
         }
         let backend = self.model.open()?;
         if let Some((model, kept)) = report::kept(&self.out)? {
-            let found = if model != backend.identity() {
-                format!("a run of {}, found one of {model}", backend.identity())
-            } else if let Some(other) = kept.iter().find(|name| !names.contains(&name.as_str())) {
-                format!("a run of these tasks, found one with {other:?} too, whose results this would replace")
-            } else {
-                String::new()
-            };
-            if !found.is_empty() {
-                return Err(anyhow::anyhow!("expected the folder of {found}").context(Usage("--out")));
+            let wrong =
+                |what: String| Err(anyhow::anyhow!("expected the folder of a run of {what}").context(Usage("--out")));
+            if model != backend.identity() {
+                return wrong(format!("{}, found one of {model}", backend.identity()));
+            }
+            if let Some(other) = kept.iter().find(|name| !names.contains(&name.as_str())) {
+                return wrong(format!("these tasks, found one with {other:?} too, whose results this would replace"));
             }
         }
         let mut store = Store::open(&self.out.join("answers.jsonl"))?;
