@@ -53,12 +53,71 @@ pub struct Linear {
 
 #[derive(Debug)]
 struct Tables {
+    map: Map,
+    /// From gradients of the output to those of the input, with [`Map::transposed`] weights.
+    back: Map,
+    weights: usize,
+    biases: Vec<Range<usize>>, // columns of the 0e slots
+}
+
+/// What goes where, weights aside.
+#[derive(Debug)]
+struct Map {
     input: Layout,
     output: Layout,
     paths: Vec<Path>,
     classes: usize,
-    weights: usize,
-    biases: Vec<Range<usize>>, // columns of the 0e slots
+}
+
+impl Map {
+    fn weight<'a, T>(&self, path: &Path, class: usize, weights: &'a [T]) -> View<'a, T> {
+        let stride = self.classes * path.shape[1];
+        View::rows(&weights[path.offset..], path.shape, stride, class * path.shape[1])
+    }
+
+    /// The map of gradients: inputs for outputs.
+    fn back(&self) -> Map {
+        let swap = |p: &Path| Path { input: p.output, output: p.input, shape: [p.shape[1], p.shape[0]], ..*p };
+        Map {
+            input: self.output.clone(),
+            output: self.input.clone(),
+            paths: self.paths.iter().map(swap).collect(),
+            classes: self.classes,
+        }
+    }
+
+    /// The weights of this map as [`Self::back`] reads them.
+    fn transposed<T: Real>(&self, weights: &[T]) -> Vec<T> {
+        let mut out = vec![T::zero(); weights.len()];
+        for path in &self.paths {
+            let [ins, outs] = path.shape;
+            for u in 0..ins {
+                for class in 0..self.classes {
+                    for w in 0..outs {
+                        out[path.offset + (w * self.classes + class) * ins + u] =
+                            weights[path.offset + (u * self.classes + class) * outs + w];
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    /// Adds to the rows of `y` what those of `x`, all of one class, are mapped to.
+    fn add<T: Real>(&self, weights: &[T], class: usize, x: &[T], y: &mut [T]) {
+        let (din, dout) = (self.input.dim(), self.output.dim());
+        for (x, y) in rows::tiles((x, din), (y, dout)) {
+            let count = x.len() / din;
+            for path in &self.paths {
+                let weight = self.weight(path, class, weights);
+                for (a, b) in self.input.columns(path.input).iter().zip(self.output.columns(path.output)) {
+                    let from = View::rows(x, [count, path.shape[0]], din, *a);
+                    let mut to = ViewMut::rows(y, [count, path.shape[1]], dout, *b);
+                    multiply(from, weight, &mut to, path.scale, true);
+                }
+            }
+        }
+    }
 }
 
 impl Tables {
@@ -81,7 +140,8 @@ impl Tables {
         let (input, output) = (Layout::new(input), Layout::new(output));
         let scalars = slots_out.iter().enumerate().filter(|(_, t)| t.ir.is_scalar());
         let biases = scalars.map(|(o, t)| output.columns(o)[0]..output.columns(o)[0] + t.mul).collect();
-        Tables { input, output, paths, classes, weights, biases }
+        let map = Map { input, output, paths, classes };
+        Tables { back: map.back(), map, weights, biases }
     }
 }
 
@@ -111,15 +171,15 @@ impl Linear {
     /// # Errors
     /// Wrong number of columns, or a class out of range.
     pub fn forward(&self, x: &Tensor, segments: &Arc<[Segment]>) -> Result<Tensor> {
-        let tables = &self.tables;
-        if x.dims2()?.1 != tables.input.dim() || segments.iter().any(|s| s.class >= tables.classes) {
+        let Tables { map, .. } = &*self.tables;
+        if x.dims2()?.1 != map.input.dim() || segments.iter().any(|s| s.class >= map.classes) {
             return Err(crate::Error::Shape {
                 operation: "Linear",
-                expected: format!("[rows, {}] and classes below {}", tables.input.dim(), tables.classes),
+                expected: format!("[rows, {}] and classes below {}", map.input.dim(), map.classes),
                 found: format!("{:?} and {segments:?}", x.dims()),
             });
         }
-        let operation = LinearOp { tables: tables.clone(), segments: segments.clone() };
+        let operation = LinearOp { tables: self.tables.clone(), segments: segments.clone() };
         Ok(match &self.bias {
             Some(bias) => apply(operation, &[x, &self.weight, bias])?,
             None => apply(operation, &[x, &self.weight])?,
@@ -148,11 +208,6 @@ impl LinearOp {
         let class = |row: usize| self.segments[self.segments.partition_point(|s| s.rows.end <= row)].class;
         (rows::chunks(&parts), class)
     }
-
-    fn weight<'a, T>(&self, path: &Path, class: usize, weights: &'a [T]) -> View<'a, T> {
-        let stride = self.tables.classes * path.shape[1];
-        View::rows(&weights[path.offset..], path.shape, stride, class * path.shape[1])
-    }
 }
 
 impl Operation for LinearOp {
@@ -160,18 +215,10 @@ impl Operation for LinearOp {
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (t, x, w) = (&self.tables, inputs[0].data, inputs[1].data);
-        let (din, dout, count) = (t.input.dim(), t.output.dim(), inputs[0].rows());
+        let (din, dout, count) = (t.map.input.dim(), t.map.output.dim(), inputs[0].rows());
         let (chunks, class) = self.chunks();
         let y = rows::build(dout, &chunks, |chunk, out| {
-            let x = &x[chunk.start * din..chunk.end * din];
-            for path in &t.paths {
-                let weight = self.weight(path, class(chunk.start), w);
-                for (a, b) in t.input.columns(path.input).iter().zip(t.output.columns(path.output)) {
-                    let from = View::rows(x, [chunk.len(), path.shape[0]], din, *a);
-                    let mut to = ViewMut::rows(out, [chunk.len(), path.shape[1]], dout, *b);
-                    multiply(from, weight, &mut to, path.scale, true);
-                }
-            }
+            t.map.add(w, class(chunk.start), &x[chunk.start * din..chunk.end * din], out);
             if let Some(bias) = inputs.get(2) {
                 for out in out.chunks_exact_mut(dout) {
                     let mut bias = bias.data.iter();
@@ -192,39 +239,32 @@ impl Operation for LinearOp {
         wanted: &[bool],
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let (t, x, w) = (&self.tables, inputs[0].data, inputs[1].data);
-        let (din, dout) = (t.input.dim(), t.output.dim());
+        let (din, dout) = (t.map.input.dim(), t.map.output.dim());
         let mut gradients = vec![Vec::new(); inputs.len()];
         if wanted[0] {
             let (chunks, class) = self.chunks();
-            let dx = rows::build(din, &chunks, |chunk, dx| {
-                let dy = &dy[chunk.start * dout..chunk.end * dout];
-                for path in &t.paths {
-                    let weight = self.weight(path, class(chunk.start), w).t();
-                    for (a, b) in t.input.columns(path.input).iter().zip(t.output.columns(path.output)) {
-                        let from = View::rows(dy, [chunk.len(), path.shape[1]], dout, *b);
-                        let mut to = ViewMut::rows(dx, [chunk.len(), path.shape[0]], din, *a);
-                        multiply(from, weight, &mut to, path.scale, true);
-                    }
-                }
+            let transposed = t.map.transposed(w);
+            gradients[0] = rows::build(din, &chunks, |chunk, dx| {
+                t.back.add(&transposed, class(chunk.start), &dy[chunk.start * dout..chunk.end * dout], dx);
             });
-            gradients[0] = dx;
         }
         if wanted[1] {
             let mut dw = vec![T::zero(); w.len()];
             let mut rest = dw.as_mut_slice();
             let mut tasks = Vec::new();
-            for path in &t.paths {
-                let (mine, others) = std::mem::take(&mut rest).split_at_mut(path.shape[0] * t.classes * path.shape[1]);
+            for path in &t.map.paths {
+                let (mine, others) =
+                    std::mem::take(&mut rest).split_at_mut(path.shape[0] * t.map.classes * path.shape[1]);
                 rest = others;
                 tasks.push((path, mine));
             }
             parallel::for_each(tasks, |(path, dw): (&Path, &mut [T])| {
                 for segment in self.segments.iter() {
                     let (first, count) = (segment.rows.start, segment.rows.len());
-                    for (a, b) in t.input.columns(path.input).iter().zip(t.output.columns(path.output)) {
+                    for (a, b) in t.map.input.columns(path.input).iter().zip(t.map.output.columns(path.output)) {
                         let x = View::rows(x, [count, path.shape[0]], din, first * din + a).t();
                         let dy = View::rows(dy, [count, path.shape[1]], dout, first * dout + b);
-                        let stride = t.classes * path.shape[1];
+                        let stride = t.map.classes * path.shape[1];
                         let mut to = ViewMut::rows(dw, path.shape, stride, segment.class * path.shape[1]);
                         multiply(x, dy, &mut to, path.scale, true);
                     }

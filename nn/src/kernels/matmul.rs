@@ -2,6 +2,7 @@
 //! keeps small products (a few hundred edges) on both cores where splitting inside the product would not pay. [`product`]
 //! is for large ones, on all threads.
 
+mod narrow;
 mod product;
 
 pub use product::product;
@@ -82,6 +83,10 @@ pub fn multiply<T: Real>(a: View<T>, b: View<T>, c: &mut ViewMut<T>, scale: f64,
 unsafe fn call<T: Real>(a: View<T>, b: View<T>, c: *mut T, strides: [usize; 2], scale: f64, accumulate: bool) {
     let ([m, k], n) = (a.shape, b.shape[1]);
     FLOPS.fetch_add(2 * (m * n * k) as u64, Ordering::Relaxed);
+    if strides[1] == 1 && narrow::fits(&b) {
+        // SAFETY: the caller's promise.
+        return unsafe { narrow::multiply(a, b, c, strides[0], scale, accumulate) };
+    }
     let one = if accumulate { T::one() } else { T::zero() };
     // SAFETY: as above; views were checked against their slices.
     unsafe {
@@ -112,6 +117,39 @@ unsafe fn call<T: Real>(a: View<T>, b: View<T>, c: *mut T, strides: [usize; 2], 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn products_of_every_width_equal_the_definition() {
+        let wave = |n: usize, f: f64| (0..n).map(|k| (k as f64 * f).sin() as f32).collect::<Vec<_>>();
+        for n in (1..=65_usize).chain([128]) {
+            let (m, k) = (n % 29, if n.is_multiple_of(7) { 3 * n } else { n % 11 });
+            for (accumulate, transposed) in [(false, false), (true, false), (false, true), (true, true)] {
+                let (a, b) = (wave((m + 2) * (k + 3), 0.7), wave(k * (n + 5) + 2, 1.3));
+                let view = match transposed {
+                    true => View::rows(&a, [k, m], m + 2, 1).t(),
+                    false => View::rows(&a, [m, k], k + 3, 1),
+                };
+                let mut c = wave(m * (n + 1), 0.3);
+                let before = c.clone();
+                let b_view = View::rows(&b, [k, n], n + 5, 2);
+                multiply(view, b_view, &mut ViewMut::rows(&mut c, [m, n], n + 1, 0), 0.5, accumulate);
+                for (e, (found, before)) in c.iter().zip(before).enumerate() {
+                    let (i, j) = (e / (n + 1), e % (n + 1));
+                    let of_a = |l: usize| f64::from(a[1 + if transposed { l * (m + 2) + i } else { i * (k + 3) + l }]);
+                    let expected = if j < n {
+                        let sum: f64 = (0..k).map(|l| of_a(l) * f64::from(b[2 + l * (n + 5) + j])).sum();
+                        0.5 * sum + if accumulate { f64::from(before) } else { 0.0 }
+                    } else {
+                        f64::from(before)
+                    };
+                    assert!(
+                        (f64::from(*found) - expected).abs() < 2e-5,
+                        "{m} {k} {n} {accumulate} {transposed}: {i} {j}"
+                    );
+                }
+            }
+        }
+    }
 
     #[test]
     fn strided_product_equals_the_definition() {

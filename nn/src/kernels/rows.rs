@@ -30,6 +30,14 @@ fn chunks_up_to(largest: usize, parts: &[Range<usize>]) -> Vec<Range<usize>> {
     out
 }
 
+/// Rows of a tile: a kernel that goes over the rows of a chunk many times does so tile by tile, each near at hand.
+const TILE: usize = 48;
+
+/// The rows of `from` and `to`, tile by tile.
+pub fn tiles<'a, T>(from: (&'a [T], usize), to: (&'a mut [T], usize)) -> impl Iterator<Item = (&'a [T], &'a mut [T])> {
+    from.0.chunks(TILE * from.1.max(1)).zip(to.0.chunks_mut(TILE * to.1.max(1)))
+}
+
 /// A matrix of `width` columns, filled by `body(chunk, rows of the chunk)` over ascending, adjacent `chunks` from row 0.
 /// The rows are zero when `body` gets them.
 pub fn build<T: Real>(width: usize, chunks: &[Range<usize>], body: impl Fn(Range<usize>, &mut [T]) + Sync) -> Vec<T> {
