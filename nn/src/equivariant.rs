@@ -17,6 +17,7 @@ pub mod layout;
 pub mod linear;
 pub mod mixture;
 pub mod norm;
+mod slot_map;
 pub mod so2;
 pub mod sparse_map;
 pub mod spherical_harmonics;

@@ -9,6 +9,7 @@ use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use nalgebra::Vector3;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The rotations of all edges of a graph into their frames, and which nodes they join.
@@ -129,72 +130,100 @@ fn turns(from: &Layout, to: &Layout, first_slot_of_to: usize) -> Vec<Turn> {
 }
 
 vectorised! {
-    /// `to += D from` (or `D^T from`), slot by slot.
-    fn rotate<T>(turns: &[Turn], d: &[T], transpose: bool, from: &[T], to: &mut [T]) {
+    /// `to = D from` (or `D^T from`), slot by slot; added to what is there with `add`.
+    fn rotate<T>(turns: &[Turn], d: &[T], transpose: bool, add: bool, from: &[T], to: &mut [T]) {
         for turn in turns {
             let d = &d[turn.start..];
             match turn.l {
                 0 => {
                     let (a, b) = (turn.from[0], turn.to[0]);
                     let (x, y) = (&from[a..a + turn.channels], &mut to[b..b + turn.channels]);
-                    y.iter_mut().zip(x).for_each(|(y, x)| *y += *x);
+                    match add {
+                        true => y.iter_mut().zip(x).for_each(|(y, x)| *y += *x),
+                        false => y.copy_from_slice(x),
+                    }
                 }
-                1 => rotate_slot::<T, 3>(turn, d, transpose, from, to),
-                2 => rotate_slot::<T, 5>(turn, d, transpose, from, to),
-                3 => rotate_slot::<T, 7>(turn, d, transpose, from, to),
-                4 => rotate_slot::<T, 9>(turn, d, transpose, from, to),
-                5 => rotate_slot::<T, 11>(turn, d, transpose, from, to),
-                6 => rotate_slot::<T, 13>(turn, d, transpose, from, to),
-                l => rotate_any(turn, 2 * l + 1, d, transpose, from, to),
+                1 => rotate_slot::<T, 3>(turn, d, transpose, add, from, to),
+                2 => rotate_slot::<T, 5>(turn, d, transpose, add, from, to),
+                3 => rotate_slot::<T, 7>(turn, d, transpose, add, from, to),
+                4 => rotate_slot::<T, 9>(turn, d, transpose, add, from, to),
+                5 => rotate_slot::<T, 11>(turn, d, transpose, add, from, to),
+                6 => rotate_slot::<T, 13>(turn, d, transpose, add, from, to),
+                l => rotate_columns(turn, 2 * l + 1, 0, d, transpose, add, from, to),
             }
         }
     }
 }
-
-const LANES: usize = 8;
 
 #[inline(always)]
-fn rotate_slot<T: Real, const N: usize>(turn: &Turn, d: &[T], transpose: bool, from: &[T], to: &mut [T]) {
-    let (row, column) = if transpose { (1, N) } else { (N, 1) };
+fn rotate_slot<T: Real, const N: usize>(turn: &Turn, d: &[T], transpose: bool, add: bool, from: &[T], to: &mut [T]) {
     let mut c = 0;
-    while c + LANES <= turn.channels {
-        let mut x = [[T::zero(); LANES]; N];
-        for (x, start) in x.iter_mut().zip(&turn.from) {
-            x.copy_from_slice(&from[start + c..start + c + LANES]);
-        }
-        for (k, start) in turn.to.iter().enumerate() {
-            let y = &mut to[start + c..start + c + LANES];
-            let mut sum = [T::zero(); LANES];
-            for (j, x) in x.iter().enumerate() {
-                let w = d[k * row + j * column];
-                for lane in 0..LANES {
-                    sum[lane] += w * x[lane];
-                }
-            }
-            for lane in 0..LANES {
-                y[lane] += sum[lane];
-            }
-        }
-        c += LANES;
+    while c + 16 <= turn.channels {
+        rotate_lanes::<T, N, 16>(turn, c, d, transpose, add, from, to);
+        c += 16;
     }
-    for c in c..turn.channels {
-        for (k, start) in turn.to.iter().enumerate() {
-            let mut sum = T::zero();
-            for (j, from_start) in turn.from.iter().enumerate() {
-                sum += d[k * row + j * column] * from[from_start + c];
-            }
-            to[start + c] += sum;
-        }
+    while c + 8 <= turn.channels {
+        rotate_lanes::<T, N, 8>(turn, c, d, transpose, add, from, to);
+        c += 8;
+    }
+    if c < turn.channels {
+        rotate_columns(turn, N, c, d, transpose, add, from, to);
     }
 }
 
-fn rotate_any<T: Real>(turn: &Turn, n: usize, d: &[T], transpose: bool, from: &[T], to: &mut [T]) {
+/// Some adjacent channels from `c` on.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "as its caller")]
+fn rotate_lanes<T: Real, const N: usize, const LANES: usize>(
+    turn: &Turn,
+    c: usize,
+    d: &[T],
+    transpose: bool,
+    add: bool,
+    from: &[T],
+    to: &mut [T],
+) {
+    let (row, column) = if transpose { (1, N) } else { (N, 1) };
+    let mut x = [[T::zero(); LANES]; N];
+    for (x, start) in x.iter_mut().zip(&turn.from) {
+        x.copy_from_slice(&from[start + c..start + c + LANES]);
+    }
+    for (k, start) in turn.to.iter().enumerate() {
+        let y = &mut to[start + c..start + c + LANES];
+        let mut sum = [T::zero(); LANES];
+        if add {
+            sum.copy_from_slice(y);
+        }
+        for (j, x) in x.iter().enumerate() {
+            let w = d[k * row + j * column];
+            for lane in 0..LANES {
+                sum[lane] = w.mul_add(x[lane], sum[lane]);
+            }
+        }
+        y.copy_from_slice(&sum);
+    }
+}
+
+/// The channels from `first` on, any number of them, of any degree with `n` orders.
+#[allow(clippy::too_many_arguments, reason = "as its caller")]
+fn rotate_columns<T: Real>(
+    turn: &Turn,
+    n: usize,
+    first: usize,
+    d: &[T],
+    transpose: bool,
+    add: bool,
+    from: &[T],
+    to: &mut [T],
+) {
     let (row, column) = if transpose { (1, n) } else { (n, 1) };
     for (k, b) in turn.to.iter().enumerate() {
-        for (j, a) in turn.from.iter().enumerate() {
-            for c in 0..turn.channels {
-                to[b + c] += d[k * row + j * column] * from[a + c];
+        for c in first..turn.channels {
+            let mut sum = if add { to[b + c] } else { T::zero() };
+            for (j, a) in turn.from.iter().enumerate() {
+                sum += d[k * row + j * column] * from[a + c];
             }
+            to[b + c] = sum;
         }
     }
 }
@@ -210,11 +239,7 @@ pub fn pair_layout(node: &Layout) -> Layout {
 /// # Errors
 /// Shapes that do not fit the frames.
 pub fn gather_rotated(frames: &Arc<EdgeFrames>, layout: &Layout, x: &Tensor) -> Result<Tensor> {
-    frames.check(layout, x.dims2()?.0, frames.nodes)?;
-    let pair = pair_layout(layout);
-    let slots = layout.irreps().terms().len();
-    let turns = [turns(layout, &pair, 0), turns(layout, &pair, slots)];
-    Ok(apply(Gather { frames: frames.clone(), turns, dim: layout.dim() }, &[x])?)
+    Ok(apply(Gather(Ends::new(frames, layout, x.dims2()?.0)?), &[x])?)
 }
 
 /// Sums edge features (edge frame) over the edges that start at each node: `[edges, dim]` -> `[nodes, dim]` (global).
@@ -244,38 +269,64 @@ pub fn to_edge_frame(frames: &Arc<EdgeFrames>, layout: &Layout, x: &Tensor) -> R
     Ok(apply(Turned { frames: frames.clone(), turns: turns(layout, layout, 0), dim: layout.dim(), back: false }, &[x])?)
 }
 
-struct Gather {
+/// Which nodes the edges join, and how their features turn on the way.
+pub(super) struct Ends {
     frames: Arc<EdgeFrames>,
+    /// For either end from node to pair, and back.
     turns: [Vec<Turn>; 2],
+    back: [Vec<Turn>; 2],
     dim: usize,
 }
+
+impl Ends {
+    /// For features of `nodes` nodes in `layout`.
+    pub(super) fn new(frames: &Arc<EdgeFrames>, layout: &Layout, nodes: usize) -> Result<Self> {
+        frames.check(layout, nodes, frames.nodes)?;
+        let pair = pair_layout(layout);
+        let turns = [0, layout.irreps().terms().len()].map(|first| turns(layout, &pair, first));
+        let flip = |t: &Turn| Turn { from: t.to.clone(), to: t.from.clone(), ..*t };
+        let back = [0, 1].map(|end: usize| turns[end].iter().map(flip).collect());
+        Ok(Ends { frames: frames.clone(), turns, back, dim: layout.dim() })
+    }
+
+    /// Fills the rows of `pair` with the features of both ends of these edges.
+    pub(super) fn gather<T: Real>(&self, edges: Range<usize>, nodes: &[T], pair: &mut [T]) {
+        let d = self.dim;
+        for (edge, pair) in edges.zip(pair.chunks_exact_mut(2 * d)) {
+            for (turns, node) in self.turns.iter().zip(self.frames.edges[edge]) {
+                rotate(turns, self.frames.wigner(edge), false, false, &nodes[node * d..(node + 1) * d], pair);
+            }
+        }
+    }
+
+    /// Adds gradients of the rows of these edges to those of their nodes.
+    pub(super) fn add_back<T: Real>(&self, edges: Range<usize>, pair: &[T], nodes: &mut [T]) {
+        let d = self.dim;
+        for (edge, pair) in edges.zip(pair.chunks_exact(2 * d)) {
+            for (turns, node) in self.back.iter().zip(self.frames.edges[edge]) {
+                rotate(turns, self.frames.wigner(edge), true, true, pair, &mut nodes[node * d..(node + 1) * d]);
+            }
+        }
+    }
+}
+
+struct Gather(Ends);
 
 impl Operation for Gather {
     const NAME: &'static str = "gather-rotated";
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
-        let (d, count, x) = (self.dim, self.frames.len(), inputs[0].data);
-        let y = rows::build(2 * d, &rows::all(count), |chunk, out| {
-            for (edge, out) in chunk.zip(out.chunks_exact_mut(2 * d)) {
-                for (turns, node) in self.turns.iter().zip(self.frames.edges[edge]) {
-                    rotate(turns, self.frames.wigner(edge), false, &x[node * d..(node + 1) * d], out);
-                }
-            }
-        });
+        let (d, count) = (self.0.dim, self.0.frames.len());
+        let y = rows::build(2 * d, &rows::all(count), |chunk, out| self.0.gather(chunk, inputs[0].data, out));
         Ok((y, vec![count, 2 * d]))
     }
 
     fn backward<T: Real>(&self, _: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> candle_core::Result<Vec<Vec<T>>> {
-        let (d, f) = (self.dim, &self.frames);
-        let flip = |turns: &Vec<Turn>| -> Vec<Turn> {
-            let swap = |t: &Turn| Turn { from: t.to.clone(), to: t.from.clone(), ..*t };
-            turns.iter().map(swap).collect()
-        };
-        let turns = [flip(&self.turns[0]), flip(&self.turns[1])];
+        let (d, f) = (self.0.dim, &self.0.frames);
         let one_by_one: Vec<_> = (0..f.nodes).map(|n| n..n + 1).collect();
         let dx = rows::build(d, &one_by_one, |node, dx| {
             for &(edge, end) in &f.ends[f.starts[node.start]..f.starts[node.end]] {
-                rotate(&turns[end], f.wigner(edge), true, &dy[edge * 2 * d..(edge + 1) * 2 * d], dx);
+                rotate(&self.0.back[end], f.wigner(edge), true, true, &dy[edge * 2 * d..(edge + 1) * 2 * d], dx);
             }
         });
         Ok(vec![dx])
@@ -296,7 +347,7 @@ impl Operation for Scatter {
         let one_by_one: Vec<_> = (0..f.nodes).map(|n| n..n + 1).collect();
         let y = rows::build(d, &one_by_one, |node, y| {
             for &(edge, _) in f.ends[f.starts[node.start]..f.starts[node.end]].iter().filter(|e| e.1 == 0) {
-                rotate(&self.turns, f.wigner(edge), true, &x[edge * d..(edge + 1) * d], y);
+                rotate(&self.turns, f.wigner(edge), true, true, &x[edge * d..(edge + 1) * d], y);
             }
         });
         Ok((y, vec![f.nodes, d]))
@@ -307,7 +358,7 @@ impl Operation for Scatter {
         let dx = rows::build(d, &rows::all(f.len()), |chunk, dx| {
             for (edge, dx) in chunk.zip(dx.chunks_exact_mut(d)) {
                 let node = f.edges[edge][0];
-                rotate(&self.turns, f.wigner(edge), false, &dy[node * d..(node + 1) * d], dx);
+                rotate(&self.turns, f.wigner(edge), false, false, &dy[node * d..(node + 1) * d], dx);
             }
         });
         Ok(vec![dx])
@@ -326,7 +377,7 @@ impl Turned {
         let (d, f) = (self.dim, &self.frames);
         rows::build(d, &rows::all(f.len()), |chunk, y| {
             for (edge, y) in chunk.zip(y.chunks_exact_mut(d)) {
-                rotate(&self.turns, f.wigner(edge), transpose, &x[edge * d..(edge + 1) * d], y);
+                rotate(&self.turns, f.wigner(edge), transpose, false, &x[edge * d..(edge + 1) * d], y);
             }
         })
     }

@@ -3,8 +3,8 @@
 
 use super::irreps::{Convention, Irreps};
 use super::layout::Layout;
-use crate::kernels::matmul::multiply;
-use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, parallel, rows};
+use super::slot_map::{Path, SlotMap};
+use crate::kernels::{Array, Operation, Real, apply, parallel, rows};
 use crate::{Init, Result, Scope};
 use candle_core::Tensor;
 use std::ops::Range;
@@ -33,15 +33,6 @@ impl Segment {
     }
 }
 
-#[derive(Debug)]
-struct Path {
-    input: usize,
-    output: usize,
-    shape: [usize; 2],
-    offset: usize,
-    scale: f64,
-}
-
 /// Block-diagonal linear map between equal irreps: `y_{o,w,m} = sum_{i,u} c_{io} W_{u,s,w} x_{i,u,m} (+ b)`, where `s`
 /// is the class of the row (one class: e3nn's `o3.Linear`).
 #[derive(Clone, Debug)]
@@ -53,71 +44,10 @@ pub struct Linear {
 
 #[derive(Debug)]
 struct Tables {
-    map: Map,
-    /// From gradients of the output to those of the input, with [`Map::transposed`] weights.
-    back: Map,
+    map: SlotMap,
+    back: SlotMap,
     weights: usize,
     biases: Vec<Range<usize>>, // columns of the 0e slots
-}
-
-/// What goes where, weights aside.
-#[derive(Debug)]
-struct Map {
-    input: Layout,
-    output: Layout,
-    paths: Vec<Path>,
-    classes: usize,
-}
-
-impl Map {
-    fn weight<'a, T>(&self, path: &Path, class: usize, weights: &'a [T]) -> View<'a, T> {
-        let stride = self.classes * path.shape[1];
-        View::rows(&weights[path.offset..], path.shape, stride, class * path.shape[1])
-    }
-
-    /// The map of gradients: inputs for outputs.
-    fn back(&self) -> Map {
-        let swap = |p: &Path| Path { input: p.output, output: p.input, shape: [p.shape[1], p.shape[0]], ..*p };
-        Map {
-            input: self.output.clone(),
-            output: self.input.clone(),
-            paths: self.paths.iter().map(swap).collect(),
-            classes: self.classes,
-        }
-    }
-
-    /// The weights of this map as [`Self::back`] reads them.
-    fn transposed<T: Real>(&self, weights: &[T]) -> Vec<T> {
-        let mut out = vec![T::zero(); weights.len()];
-        for path in &self.paths {
-            let [ins, outs] = path.shape;
-            for u in 0..ins {
-                for class in 0..self.classes {
-                    for w in 0..outs {
-                        out[path.offset + (w * self.classes + class) * ins + u] =
-                            weights[path.offset + (u * self.classes + class) * outs + w];
-                    }
-                }
-            }
-        }
-        out
-    }
-
-    /// Adds to the rows of `y` what those of `x`, all of one class, are mapped to.
-    fn add<T: Real>(&self, weights: &[T], class: usize, x: &[T], y: &mut [T]) {
-        let (din, dout) = (self.input.dim(), self.output.dim());
-        for (x, y) in rows::tiles((x, din), (y, dout)) {
-            let count = x.len() / din;
-            for path in &self.paths {
-                let weight = self.weight(path, class, weights);
-                for (a, b) in self.input.columns(path.input).iter().zip(self.output.columns(path.output)) {
-                    let from = View::rows(x, [count, path.shape[0]], din, *a);
-                    let mut to = ViewMut::rows(y, [count, path.shape[1]], dout, *b);
-                    multiply(from, weight, &mut to, path.scale, true);
-                }
-            }
-        }
-    }
 }
 
 impl Tables {
@@ -140,7 +70,7 @@ impl Tables {
         let (input, output) = (Layout::new(input), Layout::new(output));
         let scalars = slots_out.iter().enumerate().filter(|(_, t)| t.ir.is_scalar());
         let biases = scalars.map(|(o, t)| output.columns(o)[0]..output.columns(o)[0] + t.mul).collect();
-        let map = Map { input, output, paths, classes };
+        let map = SlotMap { input, output, paths, classes };
         Tables { back: map.back(), map, weights, biases }
     }
 }
@@ -243,7 +173,8 @@ impl Operation for LinearOp {
         let mut gradients = vec![Vec::new(); inputs.len()];
         if wanted[0] {
             let (chunks, class) = self.chunks();
-            let transposed = t.map.transposed(w);
+            let mut transposed = vec![T::zero(); w.len()];
+            t.map.transpose(w, &mut transposed);
             gradients[0] = rows::build(din, &chunks, |chunk, dx| {
                 t.back.add(&transposed, class(chunk.start), &dy[chunk.start * dout..chunk.end * dout], dx);
             });
@@ -259,15 +190,9 @@ impl Operation for LinearOp {
                 tasks.push((path, mine));
             }
             parallel::for_each(tasks, |(path, dw): (&Path, &mut [T])| {
-                for segment in self.segments.iter() {
-                    let (first, count) = (segment.rows.start, segment.rows.len());
-                    for (a, b) in t.map.input.columns(path.input).iter().zip(t.map.output.columns(path.output)) {
-                        let x = View::rows(x, [count, path.shape[0]], din, first * din + a).t();
-                        let dy = View::rows(dy, [count, path.shape[1]], dout, first * dout + b);
-                        let stride = t.map.classes * path.shape[1];
-                        let mut to = ViewMut::rows(dw, path.shape, stride, segment.class * path.shape[1]);
-                        multiply(x, dy, &mut to, path.scale, true);
-                    }
+                for Segment { class, rows } in self.segments.iter() {
+                    let ends = [&x[rows.start * din..], &dy[rows.start * dout..]];
+                    t.map.add_gradients(path, *class, rows.len(), ends, dw);
                 }
             });
             gradients[1] = dw;

@@ -1,6 +1,6 @@
 //! Splitting the rows of a matrix over threads.
 
-use super::{Real, parallel};
+use super::{Real, parallel, vectorised};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -16,8 +16,12 @@ fn chunks_up_to(largest: usize, parts: &[Range<usize>]) -> Vec<Range<usize>> {
     let total: usize = parts.iter().map(|p| p.len()).sum();
     let threads = parallel::threads();
     let count = threads * total.div_ceil(threads * largest).max(1);
-    let target = total.div_ceil(count).max(1);
-    let mut out = Vec::with_capacity(count + parts.len());
+    cut(parts, total.div_ceil(count).max(1))
+}
+
+/// Cuts each of `parts` evenly into pieces of at most `target` rows.
+fn cut(parts: &[Range<usize>], target: usize) -> Vec<Range<usize>> {
+    let mut out = Vec::new();
     for part in parts {
         let pieces = part.len().div_ceil(target).max(1);
         for k in 0..pieces {
@@ -31,11 +35,20 @@ fn chunks_up_to(largest: usize, parts: &[Range<usize>]) -> Vec<Range<usize>> {
 }
 
 /// Rows of a tile: a kernel that goes over the rows of a chunk many times does so tile by tile, each near at hand.
-const TILE: usize = 48;
+pub const TILE: usize = 48;
 
-/// The rows of `from` and `to`, tile by tile.
-pub fn tiles<'a, T>(from: (&'a [T], usize), to: (&'a mut [T], usize)) -> impl Iterator<Item = (&'a [T], &'a mut [T])> {
-    from.0.chunks(TILE * from.1.max(1)).zip(to.0.chunks_mut(TILE * to.1.max(1)))
+/// Cuts a chunk into tiles.
+pub fn tiles(chunk: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+    let end = chunk.end;
+    chunk.clone().step_by(TILE).map(move |start| start..(start + TILE).min(end))
+}
+
+/// Groups of rows whose contributions to a sum are added up in order. They depend on the rows alone, so that the sum does not
+/// depend on the threads; no group is across two of `parts`.
+pub fn groups(parts: &[Range<usize>]) -> Vec<Range<usize>> {
+    const MOST: usize = 16;
+    let total: usize = parts.iter().map(|p| p.len()).sum();
+    cut(parts, total.div_ceil(MOST).max(LARGEST))
 }
 
 /// A matrix of `width` columns, filled by `body(chunk, rows of the chunk)` over ascending, adjacent `chunks` from row 0.
@@ -50,10 +63,40 @@ pub fn build_pair<T: Real>(
     chunks: &[Range<usize>],
     body: impl Fn(Range<usize>, &mut [T], &mut [T]) + Sync,
 ) -> (Vec<T>, Vec<T>) {
+    let (a, b, _) = build_pair_and([a_width, b_width], chunks, body);
+    (a, b)
+}
+
+/// As [`build_pair`], with what `body` returns for each chunk.
+pub fn build_pair_and<T: Real, R: Send>(
+    [a_width, b_width]: [usize; 2],
+    chunks: &[Range<usize>],
+    body: impl Fn(Range<usize>, &mut [T], &mut [T]) -> R + Sync,
+) -> (Vec<T>, Vec<T>, Vec<R>) {
     let (mut a, mut b) = (Unfilled::new(&parts(a_width, chunks)), Unfilled::new(&parts(b_width, chunks)));
-    let tasks = a.split(parts(a_width, chunks)).into_iter().zip(b.split(parts(b_width, chunks)));
-    parallel::for_each(tasks.collect(), |((chunk, a), (_, b))| body(chunk, zeroed(a), zeroed(b)));
-    (a.filled(), b.filled())
+    let mut results: Vec<Option<R>> = chunks.iter().map(|_| None).collect();
+    let tasks = a.split(parts(a_width, chunks)).into_iter().zip(b.split(parts(b_width, chunks))).zip(&mut results);
+    parallel::for_each(tasks.collect(), |(((chunk, a), (_, b)), result)| {
+        *result = Some(body(chunk, zeroed(a), zeroed(b)));
+    });
+    (a.filled(), b.filled(), results.into_iter().flatten().collect())
+}
+
+/// One vector after the other: its length, and the terms that are added up in order.
+pub fn sums<T: Real>(vectors: &[(usize, Vec<&[T]>)]) -> Vec<T> {
+    const BLOCK: usize = 1 << 14;
+    let blocks = |length: usize| (0..length).step_by(BLOCK).map(move |start| start..(start + BLOCK).min(length));
+    let parts = vectors.iter().flat_map(|(length, terms)| blocks(*length).map(move |at| (at.len(), (terms, at))));
+    build_parts(parts.collect(), |(terms, at), out| terms.iter().for_each(|term| add(out, &term[at.clone()])))
+}
+
+vectorised! {
+    /// `sum += term`.
+    pub(super) fn add<T>(sum: &mut [T], term: &[T]) {
+        for (sum, term) in sum.iter_mut().zip(term) {
+            *sum += *term;
+        }
+    }
 }
 
 /// A vector of adjacent parts, each of the given length and filled by `body(description, part)`.

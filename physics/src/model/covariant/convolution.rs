@@ -4,8 +4,10 @@ use crate::Result;
 use crate::model::geometry::Geometry;
 use candle_core::Tensor;
 use tesseral_nn::Scope;
+use tesseral_nn::equivariant::frame::{gather_rotated, pair_layout};
 use tesseral_nn::equivariant::gate::Gate;
 use tesseral_nn::equivariant::irreps::{Convention, Irreps, concat};
+use tesseral_nn::equivariant::layout::Layout;
 use tesseral_nn::equivariant::so2::EdgeProduct;
 use tesseral_nn::equivariant::tensor_product::{SeparateWeights, TensorProduct};
 use tesseral_nn::layers::Dense;
@@ -16,6 +18,7 @@ const HIDDEN: usize = 64;
 
 /// A message on every edge from the features of its two atoms and its own.
 pub struct Convolution {
+    node: Layout,
     product: EdgeProduct,
     reference: TensorProduct,
     weights: SeparateWeights,
@@ -24,16 +27,19 @@ pub struct Convolution {
 }
 
 impl Convolution {
-    /// From `pair` and `edge` slots to as much of `wanted` as they reach with harmonics up to `lmax_harmonics`;
+    /// From the slots of both ends' `node` and `edge` features to as much of `wanted` as they reach with harmonics up to `lmax_harmonics`;
     /// `basis` radial functions.
     pub fn new(
         scope: &Scope,
-        [pair, edge]: [&Irreps; 2],
+        [node, edge]: [&Irreps; 2],
         lmax_harmonics: u32,
         wanted: &Irreps,
         basis: usize,
         convention: Convention,
     ) -> Result<Self> {
+        let node = Layout::new(node);
+        let pair = pair_layout(&node);
+        let pair = pair.irreps();
         let (input, harmonics) = (concat(&[pair, edge]), Irreps::spherical_harmonics(lmax_harmonics));
         let gate = Gate::new(&input, &harmonics, wanted);
         let product = EdgeProduct::new(pair, edge, lmax_harmonics, gate.input().irreps(), convention);
@@ -46,6 +52,7 @@ impl Convolution {
                 Dense::new(&fc.enter(2), HIDDEN, HIDDEN)?,
                 Dense::new(&fc.enter(4), HIDDEN, gate.channels())?,
             ],
+            node,
             product,
             reference,
             gate,
@@ -57,13 +64,16 @@ impl Convolution {
         self.gate.output().irreps()
     }
 
-    /// `pair` and `edge`: `[E, dim]` in the frames of `geometry`; returns `[E, output dim]` there.
-    pub fn forward(&self, geometry: &Geometry, pair: &Tensor, edge: &Tensor) -> Result<Tensor> {
+    /// `node` `[N, dim]` in the global frame, `edge` `[E, dim]` in the frames of `geometry`; returns `[E, output dim]`
+    /// there.
+    pub fn forward(&self, geometry: &Geometry, node: &Tensor, edge: &Tensor) -> Result<Tensor> {
+        let (product, weights, frames) = (&self.product, &self.weights, &geometry.frames);
         let z = match &geometry.harmonics {
-            None => self.product.forward(pair, edge, &self.weights, geometry.self_loops)?,
+            None => product.forward_gathered(frames, &self.node, [node, edge], weights, geometry.self_loops)?,
             Some(harmonics) => {
-                let [pair_layout, edge_layout, _] = self.product.layouts();
-                let x = Tensor::cat(&[pair_layout.to_e3nn().apply(pair)?, edge_layout.to_e3nn().apply(edge)?], 1)?;
+                let [pair_layout, edge_layout, _] = product.layouts();
+                let pair = gather_rotated(frames, &self.node, node)?;
+                let x = Tensor::cat(&[pair_layout.to_e3nn().apply(&pair)?, edge_layout.to_e3nn().apply(edge)?], 1)?;
                 let z = self.reference.forward(&x, harmonics, &self.weights.full(self.reference.paths())?)?;
                 self.gate.input().from_e3nn().apply(&z)?
             }

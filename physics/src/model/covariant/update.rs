@@ -5,7 +5,7 @@ use crate::Result;
 use crate::model::geometry::Geometry;
 use candle_core::Tensor;
 use tesseral_nn::Scope;
-use tesseral_nn::equivariant::frame::{gather_rotated, pair_layout, scatter_rotated};
+use tesseral_nn::equivariant::frame::scatter_rotated;
 use tesseral_nn::equivariant::irreps::{Convention, Irreps};
 use tesseral_nn::equivariant::layout::Layout;
 use tesseral_nn::equivariant::linear::Linear;
@@ -72,7 +72,6 @@ impl Tail {
 pub struct NodeUpdate {
     pre: Linear,
     convolution: Convolution,
-    input: Layout,
     message: Layout,
     tail: Tail,
 }
@@ -80,11 +79,9 @@ pub struct NodeUpdate {
 impl NodeUpdate {
     /// Declares its parameters under the names of the original.
     pub fn new(scope: &Scope, o: &UpdateOptions) -> Result<Self> {
-        let input = Layout::new(o.node);
-        let pair = pair_layout(&input);
         let convolution = Convolution::new(
             &scope.enter("conv"),
-            [pair.irreps(), o.edge],
+            [o.node, o.edge],
             o.lmax_harmonics,
             o.wanted,
             o.basis,
@@ -95,7 +92,6 @@ impl NodeUpdate {
             tail: Tail::new(scope, o.node, convolution.output(), o.species, o.convention)?,
             message: Layout::new(convolution.output()),
             convolution,
-            input,
         })
     }
 
@@ -106,8 +102,7 @@ impl NodeUpdate {
 
     /// `node` `[N, dim]` (global frame), `edge` `[E, dim]` (edge frames), layout order; new node features.
     pub fn forward(&self, geometry: &Geometry, node: &Tensor, edge: &Tensor) -> Result<Tensor> {
-        let pair = gather_rotated(&geometry.frames, &self.input, &self.pre.forward_plain(node)?)?;
-        let message = self.convolution.forward(geometry, &pair, edge)?;
+        let message = self.convolution.forward(geometry, &self.pre.forward_plain(node)?, edge)?;
         let message = scatter_rotated(&geometry.frames, &self.message, &message)?;
         let mixed = self.tail.mix(&message, node, &geometry.node_classes)?;
         self.tail.skip(self.tail.norm.forward(&mixed, &geometry.node_graphs, None)?, node)
@@ -118,18 +113,15 @@ impl NodeUpdate {
 pub struct EdgeUpdate {
     pre: Linear,
     convolution: Convolution,
-    node: Layout,
     tail: Tail,
 }
 
 impl EdgeUpdate {
     /// Declares its parameters under the names of the original; `o.node` are the irreps after the node update.
     pub fn new(scope: &Scope, o: &UpdateOptions) -> Result<Self> {
-        let node = Layout::new(o.node);
-        let pair = pair_layout(&node);
         let convolution = Convolution::new(
             &scope.enter("conv"),
-            [pair.irreps(), o.edge],
+            [o.node, o.edge],
             o.lmax_harmonics,
             o.wanted,
             o.basis,
@@ -139,7 +131,6 @@ impl EdgeUpdate {
             pre: Linear::new(&scope.enter("lin_pre"), o.edge, o.edge, 1, true, o.convention)?,
             tail: Tail::new(scope, o.edge, convolution.output(), o.species * o.species, o.convention)?,
             convolution,
-            node,
         })
     }
 
@@ -150,8 +141,7 @@ impl EdgeUpdate {
 
     /// `node` `[N, dim]` already updated, `edge` `[E, dim]`; new edge features (edge frames).
     pub fn forward(&self, geometry: &Geometry, node: &Tensor, edge: &Tensor) -> Result<Tensor> {
-        let pair = gather_rotated(&geometry.frames, &self.node, node)?;
-        let message = self.convolution.forward(geometry, &pair, &self.pre.forward_plain(edge)?)?;
+        let message = self.convolution.forward(geometry, node, &self.pre.forward_plain(edge)?)?;
         let mixed = self.tail.mix(&message, edge, &geometry.edge_classes)?;
         self.tail.skip(self.tail.norm.forward(&mixed, &geometry.edge_graphs, Some(&geometry.frames))?, edge)
     }
