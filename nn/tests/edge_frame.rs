@@ -7,13 +7,13 @@ use candle_core::{DType, Device, Tensor, Var};
 use nalgebra::{Matrix3, Rotation3, Vector3};
 use proptest::prelude::*;
 use std::sync::Arc;
-use tesseral_nn::equivariant::frame::{EdgeFrames, to_edge_frame, to_global};
+use tesseral_nn::equivariant::frame::{EdgeFrames, gather_rotated, to_edge_frame, to_global};
 use tesseral_nn::equivariant::gate::Gate;
 use tesseral_nn::equivariant::irreps::{Convention, Irrep, Irreps, MulIrrep, Parity, concat};
 use tesseral_nn::equivariant::layout::Layout;
 use tesseral_nn::equivariant::linear::Linear;
 use tesseral_nn::equivariant::norm::{LayerNorm, NormOptions};
-use tesseral_nn::equivariant::so2::EdgeProduct;
+use tesseral_nn::equivariant::so2::{EdgeProduct, NodeProduct};
 use tesseral_nn::equivariant::spherical_harmonics::spherical_harmonics;
 use tesseral_nn::equivariant::tensor_product::{SeparateWeights, TensorProduct};
 use tesseral_nn::equivariant::wigner::wigner_d;
@@ -100,6 +100,33 @@ proptest! {
         let (a, b) = (grads(&found), grads(&expected));
         for v in [x[0].as_tensor(), x[1].as_tensor(), &weights.first, &weights.second] {
             prop_assert!(largest(a.get(v).unwrap(), b.get(v).unwrap()) < 1e-9);
+        }
+    }
+
+    #[test]
+    fn products_of_nodes_equal_products_of_gathered_pairs(
+        node in irreps(), edge in irreps(), output in irreps(), edges in 1usize..300, loops in 0usize..4, seed in 0u64..1000,
+    ) {
+        let p = parameters(seed);
+        let product = NodeProduct::new(&node, &edge, 3, &output, Convention::V06);
+        prop_assume!(!product.product().paths().is_empty());
+        let weights = SeparateWeights::new(&p.root(), product.product().paths()).unwrap();
+        let (nodes, loops) = (5, loops.min(edges));
+        let ends: Vec<_> = (0..edges).map(|e| if e < loops { [e, e] } else { [e % nodes, (3 * e + 1) % nodes] }).collect();
+        let wave = |e: usize, k: f64| if e < loops { 0.0 } else { (e as f64 * k).sin() };
+        let vectors: Vec<_> = (0..edges).map(|e| [wave(e, 0.7), wave(e, 1.1), wave(e, 1.9)]).collect();
+        let frames = Arc::new(EdgeFrames::new(nodes, &ends, &vectors, 4).unwrap());
+        let [x, y] = [("x", nodes, &node), ("y", edges, &edge)]
+            .map(|(name, rows, irreps)| Var::from_tensor(&random(&p, name, rows, irreps.dim())).unwrap());
+        let pair = gather_rotated(&frames, &Layout::new(&node), &x).unwrap();
+        let expected = product.product().forward(&pair, &y, &weights, loops).unwrap();
+        let found = product.forward(&frames, &x, &y, &weights, loops).unwrap();
+        prop_assert!(largest(&found, &expected) < 1e-12);
+        let cotangent = random(&p, "cotangent", edges, output.dim());
+        let grads = |y: &Tensor| (y * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
+        let (a, b) = (grads(&found), grads(&expected));
+        for v in [x.as_tensor(), y.as_tensor(), &weights.first, &weights.second] {
+            prop_assert!(largest(a.get(v).unwrap(), b.get(v).unwrap()) < 1e-10);
         }
     }
 

@@ -2,13 +2,16 @@
 //!
 //! The frames are constants of a geometry (no gradient flows into them), computed once and shared by all layers.
 
+mod rotate;
+
 use super::irreps::concat;
 use super::layout::Layout;
 use super::wigner::{packed_length, to_polar_axis, wigner_d_packed};
-use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
+use crate::kernels::{Array, Operation, Real, apply, rows};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use nalgebra::Vector3;
+use rotate::{Turn, rotate, turns};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -106,128 +109,6 @@ impl EdgeFrames {
     }
 }
 
-/// A slot as the rotation kernel needs it: degree, channels, columns by m in source and destination.
-struct Turn {
-    l: usize,
-    /// Where D_l starts in the packed matrices.
-    start: usize,
-    channels: usize,
-    from: Vec<usize>,
-    to: Vec<usize>,
-}
-
-fn turns(from: &Layout, to: &Layout, first_slot_of_to: usize) -> Vec<Turn> {
-    let slots = from.irreps().terms().iter().enumerate();
-    slots
-        .map(|(s, t)| Turn {
-            l: t.ir.l as usize,
-            start: if t.ir.l == 0 { 0 } else { packed_length(t.ir.l as usize - 1) },
-            channels: t.mul,
-            from: from.columns(s).to_vec(),
-            to: to.columns(first_slot_of_to + s).to_vec(),
-        })
-        .collect()
-}
-
-vectorised! {
-    /// `to = D from` (or `D^T from`), slot by slot; added to what is there with `add`.
-    fn rotate<T>(turns: &[Turn], d: &[T], transpose: bool, add: bool, from: &[T], to: &mut [T]) {
-        for turn in turns {
-            let d = &d[turn.start..];
-            match turn.l {
-                0 => {
-                    let (a, b) = (turn.from[0], turn.to[0]);
-                    let (x, y) = (&from[a..a + turn.channels], &mut to[b..b + turn.channels]);
-                    match add {
-                        true => y.iter_mut().zip(x).for_each(|(y, x)| *y += *x),
-                        false => y.copy_from_slice(x),
-                    }
-                }
-                1 => rotate_slot::<T, 3>(turn, d, transpose, add, from, to),
-                2 => rotate_slot::<T, 5>(turn, d, transpose, add, from, to),
-                3 => rotate_slot::<T, 7>(turn, d, transpose, add, from, to),
-                4 => rotate_slot::<T, 9>(turn, d, transpose, add, from, to),
-                5 => rotate_slot::<T, 11>(turn, d, transpose, add, from, to),
-                6 => rotate_slot::<T, 13>(turn, d, transpose, add, from, to),
-                l => rotate_columns(turn, 2 * l + 1, 0, d, transpose, add, from, to),
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn rotate_slot<T: Real, const N: usize>(turn: &Turn, d: &[T], transpose: bool, add: bool, from: &[T], to: &mut [T]) {
-    let mut c = 0;
-    while c + 16 <= turn.channels {
-        rotate_lanes::<T, N, 16>(turn, c, d, transpose, add, from, to);
-        c += 16;
-    }
-    while c + 8 <= turn.channels {
-        rotate_lanes::<T, N, 8>(turn, c, d, transpose, add, from, to);
-        c += 8;
-    }
-    if c < turn.channels {
-        rotate_columns(turn, N, c, d, transpose, add, from, to);
-    }
-}
-
-/// Some adjacent channels from `c` on.
-#[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "as its caller")]
-fn rotate_lanes<T: Real, const N: usize, const LANES: usize>(
-    turn: &Turn,
-    c: usize,
-    d: &[T],
-    transpose: bool,
-    add: bool,
-    from: &[T],
-    to: &mut [T],
-) {
-    let (row, column) = if transpose { (1, N) } else { (N, 1) };
-    let mut x = [[T::zero(); LANES]; N];
-    for (x, start) in x.iter_mut().zip(&turn.from) {
-        x.copy_from_slice(&from[start + c..start + c + LANES]);
-    }
-    for (k, start) in turn.to.iter().enumerate() {
-        let y = &mut to[start + c..start + c + LANES];
-        let mut sum = [T::zero(); LANES];
-        if add {
-            sum.copy_from_slice(y);
-        }
-        for (j, x) in x.iter().enumerate() {
-            let w = d[k * row + j * column];
-            for lane in 0..LANES {
-                sum[lane] = w.mul_add(x[lane], sum[lane]);
-            }
-        }
-        y.copy_from_slice(&sum);
-    }
-}
-
-/// The channels from `first` on, any number of them, of any degree with `n` orders.
-#[allow(clippy::too_many_arguments, reason = "as its caller")]
-fn rotate_columns<T: Real>(
-    turn: &Turn,
-    n: usize,
-    first: usize,
-    d: &[T],
-    transpose: bool,
-    add: bool,
-    from: &[T],
-    to: &mut [T],
-) {
-    let (row, column) = if transpose { (1, n) } else { (n, 1) };
-    for (k, b) in turn.to.iter().enumerate() {
-        for c in first..turn.channels {
-            let mut sum = if add { to[b + c] } else { T::zero() };
-            for (j, a) in turn.from.iter().enumerate() {
-                sum += d[k * row + j * column] * from[a + c];
-            }
-            to[b + c] = sum;
-        }
-    }
-}
-
 /// The layout of the features of both ends, first node's slots then second's.
 pub fn pair_layout(node: &Layout) -> Layout {
     Layout::new(&concat(&[node.irreps(), node.irreps()]))
@@ -239,7 +120,8 @@ pub fn pair_layout(node: &Layout) -> Layout {
 /// # Errors
 /// Shapes that do not fit the frames.
 pub fn gather_rotated(frames: &Arc<EdgeFrames>, layout: &Layout, x: &Tensor) -> Result<Tensor> {
-    Ok(apply(Gather(Ends::new(frames, layout, x.dims2()?.0)?), &[x])?)
+    let turns = Arc::new(EndTurns::new(layout));
+    Ok(apply(Gather(Ends::new(frames, &turns, x.dims2()?.0)?), &[x])?)
 }
 
 /// Sums edge features (edge frame) over the edges that start at each node: `[edges, dim]` -> `[nodes, dim]` (global).
@@ -269,31 +151,43 @@ pub fn to_edge_frame(frames: &Arc<EdgeFrames>, layout: &Layout, x: &Tensor) -> R
     Ok(apply(Turned { frames: frames.clone(), turns: turns(layout, layout, 0), dim: layout.dim(), back: false }, &[x])?)
 }
 
-/// Which nodes the edges join, and how their features turn on the way.
+/// How features turn between nodes and either end of an edge, there and back.
+#[derive(Debug)]
+pub(super) struct EndTurns {
+    there: [Vec<Turn>; 2],
+    back: [Vec<Turn>; 2],
+    layout: Layout,
+}
+
+impl EndTurns {
+    /// For features of nodes in `layout`.
+    pub(super) fn new(layout: &Layout) -> Self {
+        let pair = pair_layout(layout);
+        let there = [0, layout.irreps().terms().len()].map(|first| turns(layout, &pair, first));
+        let back = there.each_ref().map(|turns| turns.iter().map(Turn::back).collect());
+        EndTurns { there, back, layout: layout.clone() }
+    }
+}
+
+/// The ends of the edges of one graph.
 pub(super) struct Ends {
     frames: Arc<EdgeFrames>,
-    /// For either end from node to pair, and back.
-    turns: [Vec<Turn>; 2],
-    back: [Vec<Turn>; 2],
+    turns: Arc<EndTurns>,
     dim: usize,
 }
 
 impl Ends {
-    /// For features of `nodes` nodes in `layout`.
-    pub(super) fn new(frames: &Arc<EdgeFrames>, layout: &Layout, nodes: usize) -> Result<Self> {
-        frames.check(layout, nodes, frames.nodes)?;
-        let pair = pair_layout(layout);
-        let turns = [0, layout.irreps().terms().len()].map(|first| turns(layout, &pair, first));
-        let flip = |t: &Turn| Turn { from: t.to.clone(), to: t.from.clone(), ..*t };
-        let back = [0, 1].map(|end: usize| turns[end].iter().map(flip).collect());
-        Ok(Ends { frames: frames.clone(), turns, back, dim: layout.dim() })
+    /// For features of `nodes` nodes.
+    pub(super) fn new(frames: &Arc<EdgeFrames>, turns: &Arc<EndTurns>, nodes: usize) -> Result<Self> {
+        frames.check(&turns.layout, nodes, frames.nodes)?;
+        Ok(Ends { frames: frames.clone(), turns: turns.clone(), dim: turns.layout.dim() })
     }
 
     /// Fills the rows of `pair` with the features of both ends of these edges.
     pub(super) fn gather<T: Real>(&self, edges: Range<usize>, nodes: &[T], pair: &mut [T]) {
         let d = self.dim;
         for (edge, pair) in edges.zip(pair.chunks_exact_mut(2 * d)) {
-            for (turns, node) in self.turns.iter().zip(self.frames.edges[edge]) {
+            for (turns, node) in self.turns.there.iter().zip(self.frames.edges[edge]) {
                 rotate(turns, self.frames.wigner(edge), false, false, &nodes[node * d..(node + 1) * d], pair);
             }
         }
@@ -303,7 +197,7 @@ impl Ends {
     pub(super) fn add_back<T: Real>(&self, edges: Range<usize>, pair: &[T], nodes: &mut [T]) {
         let d = self.dim;
         for (edge, pair) in edges.zip(pair.chunks_exact(2 * d)) {
-            for (turns, node) in self.back.iter().zip(self.frames.edges[edge]) {
+            for (turns, node) in self.turns.back.iter().zip(self.frames.edges[edge]) {
                 rotate(turns, self.frames.wigner(edge), true, true, pair, &mut nodes[node * d..(node + 1) * d]);
             }
         }
@@ -326,7 +220,7 @@ impl Operation for Gather {
         let one_by_one: Vec<_> = (0..f.nodes).map(|n| n..n + 1).collect();
         let dx = rows::build(d, &one_by_one, |node, dx| {
             for &(edge, end) in &f.ends[f.starts[node.start]..f.starts[node.end]] {
-                rotate(&self.0.back[end], f.wigner(edge), true, true, &dy[edge * 2 * d..(edge + 1) * 2 * d], dx);
+                rotate(&self.0.turns.back[end], f.wigner(edge), true, true, &dy[edge * 2 * d..(edge + 1) * 2 * d], dx);
             }
         });
         Ok(vec![dx])

@@ -3,6 +3,7 @@
 
 use super::irreps::{Irrep, Irreps, MulIrrep, Parity, couples, sort};
 use super::layout::Layout;
+use crate::kernels::lanes::update;
 use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -226,17 +227,18 @@ vectorised! {
                     y[c] = activation.at(x[c]).0 * w[c];
                 }
             }
+            // The gates of all slots are adjacent, and so are their weights.
+            let Some(first) = t.gated.first() else { continue };
+            let n = dw - first.radial;
+            let (gate, w, gates) = (&x[first.gate..][..n], &w[first.radial..][..n], &mut gates[..n]);
+            let activation = t.gate_activation;
+            for c in 0..n {
+                gates[c] = activation.at(gate[c]).0 * w[c];
+            }
             for g in &t.gated {
-                let n = g.channels;
-                let (gates, gate, w) = (&mut gates[..n], &x[g.gate..][..n], &w[g.radial..][..n]);
-                for c in 0..n {
-                    gates[c] = t.gate_activation.at(gate[c]).0 * w[c];
-                }
+                let (n, gates) = (g.channels, &gates[g.gate - first.gate..][..g.channels]);
                 for (from, to) in g.from.iter().zip(&g.to) {
-                    let (x, y) = (&x[*from..][..n], &mut y[*to..][..n]);
-                    for c in 0..n {
-                        y[c] = x[c] * gates[c];
-                    }
+                    update(&x[*from..][..n], gates, &mut y[*to..][..n], |x, gate, _| x * gate);
                 }
             }
         }
@@ -247,7 +249,7 @@ vectorised! {
     /// The rows of `dx` and `dw` from those of `dy`.
     fn gate_gradients<T>(t: &Tables, x: &[T], w: &[T], dy: &[T], dx: &mut [T], dw: &mut [T]) {
         let (din, dout, channels) = (t.input.dim(), t.output.dim(), t.channels);
-        let (mut weighted, mut dot) = (vec![T::zero(); channels], vec![T::zero(); channels]);
+        let [mut value, mut slope, mut weighted, mut dot] = [(); 4].map(|()| vec![T::zero(); channels]);
         let inputs = x.chunks_exact(din).zip(w.chunks_exact(channels)).zip(dy.chunks_exact(dout));
         for (((x, w), dy), (dx, dw)) in inputs.zip(dx.chunks_exact_mut(din).zip(dw.chunks_exact_mut(channels))) {
             for s in &t.scalars {
@@ -261,27 +263,30 @@ vectorised! {
                     dw[c] = dy[c] * value;
                 }
             }
+            let Some(first) = t.gated.first() else { continue };
+            let n = channels - first.radial;
+            let (gate, w) = (&x[first.gate..][..n], &w[first.radial..][..n]);
+            let (value, slope, weighted) = (&mut value[..n], &mut slope[..n], &mut weighted[..n]);
+            let activation = t.gate_activation;
+            for c in 0..n {
+                (value[c], slope[c]) = activation.at(gate[c]);
+                weighted[c] = value[c] * w[c];
+            }
+            let dot = &mut dot[..n];
+            dot.fill(T::zero());
             for g in &t.gated {
-                let n = g.channels;
-                let (weighted, dot) = (&mut weighted[..n], &mut dot[..n]);
-                let (gate, w) = (&x[g.gate..][..n], &w[g.radial..][..n]);
-                for c in 0..n {
-                    weighted[c] = t.gate_activation.at(gate[c]).0 * w[c];
-                    dot[c] = T::zero();
-                }
+                let (n, start) = (g.channels, g.gate - first.gate);
+                let (weighted, dot) = (&weighted[start..][..n], &mut dot[start..][..n]);
                 for (from, to) in g.from.iter().zip(&g.to) {
-                    let (x, dy, dx) = (&x[*from..][..n], &dy[*to..][..n], &mut dx[*from..][..n]);
-                    for c in 0..n {
-                        dot[c] += x[c] * dy[c];
-                        dx[c] = dy[c] * weighted[c];
-                    }
+                    let dy = &dy[*to..][..n];
+                    update(&x[*from..][..n], dy, dot, |x, dy, dot| x.mul_add(dy, dot));
+                    update(dy, weighted, &mut dx[*from..][..n], |dy, weight, _| dy * weight);
                 }
-                let (dgate, dw) = (&mut dx[g.gate..][..n], &mut dw[g.radial..][..n]);
-                for c in 0..n {
-                    let (value, slope) = t.gate_activation.at(gate[c]);
-                    dgate[c] = dot[c] * w[c] * slope;
-                    dw[c] = dot[c] * value;
-                }
+            }
+            let (dgate, dw) = (&mut dx[first.gate..][..n], &mut dw[first.radial..][..n]);
+            for c in 0..n {
+                dgate[c] = dot[c] * w[c] * slope[c];
+                dw[c] = dot[c] * value[c];
             }
         }
     }

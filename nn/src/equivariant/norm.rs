@@ -8,6 +8,7 @@ use super::frame::EdgeFrames;
 use super::irreps::{Irreps, Parity};
 use super::layout::Layout;
 use super::wigner::packed_length;
+use crate::kernels::lanes::update;
 use crate::kernels::{Array, Operation, Real, apply, parallel, rows, vectorised};
 use crate::{Error, Init, Result, Scope};
 use candle_core::Tensor;
@@ -189,7 +190,7 @@ vectorised! {
     /// Mean over the rows of a graph and all channels of `w_c x_c`, in the global frame: `[2l + 1]`.
     fn slot_mean<T>(op: &NormOp, slot: &Slot, graph: &Range<usize>, x: &[T], w: &[T], total: &mut [f64]) {
         let n = 2 * slot.l + 1;
-        let mut sums = vec![T::zero(); n];
+        let (mut sums, mut global) = (vec![T::zero(); n], vec![T::zero(); n]);
         for row in graph.clone() {
             for (sum, column) in sums.iter_mut().zip(&slot.columns) {
                 *sum = dot(&x[row * op.dim + column..][..slot.channels], w);
@@ -197,11 +198,11 @@ vectorised! {
             match op.wigner::<T>(row, slot.l) {
                 None => total.iter_mut().zip(&sums).for_each(|(t, s)| *t += s.to_f64()),
                 Some(d) => {
-                    for (k, sum) in sums.iter().enumerate() {
-                        for (j, t) in total.iter_mut().enumerate() {
-                            *t += (d[k * n + j] * *sum).to_f64();
-                        }
+                    global.fill(T::zero());
+                    for (d, sum) in d.chunks_exact(n).zip(&sums) {
+                        global.iter_mut().zip(d).for_each(|(g, d)| *g += *d * *sum);
                     }
+                    total.iter_mut().zip(&global).for_each(|(t, g)| *t += g.to_f64());
                 }
             }
         }
@@ -256,9 +257,7 @@ vectorised! {
                 let w = &w[slot.weight..][..slot.channels];
                 for (column, shift) in slot.columns.iter().zip(shift) {
                     let (x, y) = (&x[*column..][..slot.channels], &mut y[*column..][..slot.channels]);
-                    for c in 0..slot.channels {
-                        y[c] = (x[c] - shift) * ready.inverse * w[c];
-                    }
+                    update(x, w, y, |x, w, _| (x - shift) * ready.inverse * w);
                 }
                 if let Some(first) = slot.bias {
                     let y = &mut y[slot.columns[0]..][..slot.channels];
@@ -285,9 +284,7 @@ vectorised! {
             for (column, shift) in slot.columns.iter().zip(&shift) {
                 let first = row * op.dim + column;
                 let (x, g) = (&x[first..][..slot.channels], &dy[first..][..slot.channels]);
-                for c in 0..slot.channels {
-                    of_row[c] += (x[c] - *shift) * g[c];
-                }
+                update(x, g, &mut of_row, |x, g, sum| (x - *shift).mul_add(g, sum));
             }
             *projection += dot(&of_row, w).to_f64();
             for c in 0..slot.channels {
@@ -317,8 +314,9 @@ vectorised! {
                     let first = row * op.dim + column;
                     let (x, g) = (&x[first..][..slot.channels], &dy[first..][..slot.channels]);
                     let dx = &mut dx[*column..][..slot.channels];
-                    for c in 0..slot.channels {
-                        dx[c] = (w[c] * g[c] - mean) * ready.inverse - (x[c] - shift) * ready.scale;
+                    update(w, g, dx, |w, g, _| w.mul_add(g, -mean) * ready.inverse);
+                    if slot.divide {
+                        update(x, g, dx, |x, _, dx| dx - (x - shift) * ready.scale);
                     }
                 }
             }

@@ -10,7 +10,7 @@ mod matrices;
 mod product;
 
 use super::clebsch_gordan::wigner_3j;
-use super::frame::{EdgeFrames, Ends};
+use super::frame::{EdgeFrames, EndTurns, Ends};
 use super::irreps::{Convention, Irreps, concat, is_natural};
 use super::layout::Layout;
 use super::slot_map::{self, SlotMap};
@@ -158,33 +158,14 @@ impl EdgeProduct {
         weights: &SeparateWeights,
         self_loops: usize,
     ) -> Result<Tensor> {
-        self.check([pair.dims2()?, edge.dims2()?], [pair.dims2()?.0, self_loops])?;
+        self.check([pair.dims2()?, edge.dims2()?], self_loops)?;
         self.apply(pair, edge, weights, self_loops, None)
     }
 
-    /// As [`Self::forward`] after [`super::frame::gather_rotated`], in one pass: `node` `[nodes, dim]` in the global frame,
-    /// in the layout `layout`.
-    ///
-    /// # Errors
-    /// Shapes that do not fit.
-    pub fn forward_gathered(
-        &self,
-        frames: &Arc<EdgeFrames>,
-        layout: &Layout,
-        [node, edge]: [&Tensor; 2],
-        weights: &SeparateWeights,
-        self_loops: usize,
-    ) -> Result<Tensor> {
-        let ends = Ends::new(frames, layout, node.dims2()?.0)?;
-        let pair = (frames.len(), 2 * node.dims2()?.1);
-        self.check([pair, edge.dims2()?], [frames.len(), self_loops])?;
-        self.apply(node, edge, weights, self_loops, Some(ends))
-    }
-
-    fn check(&self, found: [(usize, usize); 2], [rows, self_loops]: [usize; 2]) -> Result<()> {
+    fn check(&self, found: [(usize, usize); 2], self_loops: usize) -> Result<()> {
         let t = &self.tables;
         let expected = [t.sources[0].dim(), t.sources[1].dim()];
-        if found[0].0 != found[1].0 || [found[0].1, found[1].1] != expected || self_loops > rows {
+        if found[0].0 != found[1].0 || [found[0].1, found[1].1] != expected || self_loops > found[0].0 {
             return Err(Error::Shape {
                 operation: "EdgeProduct",
                 expected: format!("columns {expected:?}, equal rows, at least {self_loops}"),
@@ -205,6 +186,49 @@ impl EdgeProduct {
         let tables = &self.tables;
         let matrices = apply(Matrices { tables: tables.clone() }, &[&weights.first, &weights.second])?;
         Ok(apply(Product { tables: tables.clone(), self_loops, ends }, &[first, edge, &matrices])?)
+    }
+}
+
+/// The same product with features of nodes in place of pairs: [`gather_rotated`](super::frame::gather_rotated) and
+/// [`EdgeProduct`] in one pass.
+#[derive(Clone, Debug)]
+pub struct NodeProduct {
+    product: EdgeProduct,
+    turns: Arc<EndTurns>,
+}
+
+impl NodeProduct {
+    /// As [`EdgeProduct::new`] with the slots of both ends, features of nodes each, for the pair.
+    pub fn new(node: &Irreps, edge: &Irreps, lmax_harmonics: u32, output: &Irreps, convention: Convention) -> Self {
+        let pair = concat(&[node, node]);
+        NodeProduct {
+            product: EdgeProduct::new(&pair, edge, lmax_harmonics, output, convention),
+            turns: Arc::new(EndTurns::new(&Layout::new(node))),
+        }
+    }
+
+    /// The product of pairs that it consists of.
+    pub fn product(&self) -> &EdgeProduct {
+        &self.product
+    }
+
+    /// `node` `[nodes, dim]` in the global frame and `edge` `[edges, dim]` in the edge frame, in layout order, the first
+    /// `self_loops` edges being self-loops. Returns `[edges, output dim]` in the edge frame.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn forward(
+        &self,
+        frames: &Arc<EdgeFrames>,
+        node: &Tensor,
+        edge: &Tensor,
+        weights: &SeparateWeights,
+        self_loops: usize,
+    ) -> Result<Tensor> {
+        let (nodes, dim) = node.dims2()?;
+        let ends = Ends::new(frames, &self.turns, nodes)?;
+        self.product.check([(frames.len(), 2 * dim), edge.dims2()?], self_loops)?;
+        self.product.apply(node, edge, weights, self_loops, Some(ends))
     }
 }
 

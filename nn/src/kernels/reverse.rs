@@ -4,7 +4,8 @@
 //! passes over the memory of all activations; here the first gradient moves in, later ones are added in place.
 
 use super::operation::tensor;
-use super::{Real, parallel, vectorised};
+use super::rows::add;
+use super::{Real, parallel};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, Result, Tensor, TensorId};
 use std::collections::HashMap;
@@ -135,14 +136,6 @@ const BLOCK: usize = 1 << 15;
 
 fn add_in_blocks<T: Real>(sum: &mut [T], other: &[T]) {
     parallel::for_each(sum.chunks_mut(BLOCK).zip(other.chunks(BLOCK)).collect(), |(sum, other)| add(sum, other));
-}
-
-vectorised! {
-    fn add<T>(sum: &mut [T], other: &[T]) {
-        for (sum, other) in sum.iter_mut().zip(other) {
-            *sum += *other;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use crate::Result;
 use crate::model::geometry::Geometry;
 use candle_core::Tensor;
 use tesseral_nn::Scope;
-use tesseral_nn::equivariant::frame::{gather_rotated, pair_layout};
+use tesseral_nn::equivariant::frame::gather_rotated;
 use tesseral_nn::equivariant::gate::Gate;
 use tesseral_nn::equivariant::irreps::{Convention, Irreps, concat};
 use tesseral_nn::equivariant::layout::Layout;
-use tesseral_nn::equivariant::so2::EdgeProduct;
+use tesseral_nn::equivariant::so2::NodeProduct;
 use tesseral_nn::equivariant::tensor_product::{SeparateWeights, TensorProduct};
 use tesseral_nn::layers::Dense;
 use tesseral_nn::layers::activation::silu;
@@ -19,7 +19,7 @@ const HIDDEN: usize = 64;
 /// A message on every edge from the features of its two atoms and its own.
 pub struct Convolution {
     node: Layout,
-    product: EdgeProduct,
+    product: NodeProduct,
     reference: TensorProduct,
     weights: SeparateWeights,
     gate: Gate,
@@ -37,22 +37,19 @@ impl Convolution {
         basis: usize,
         convention: Convention,
     ) -> Result<Self> {
-        let node = Layout::new(node);
-        let pair = pair_layout(&node);
-        let pair = pair.irreps();
-        let (input, harmonics) = (concat(&[pair, edge]), Irreps::spherical_harmonics(lmax_harmonics));
+        let (input, harmonics) = (concat(&[node, node, edge]), Irreps::spherical_harmonics(lmax_harmonics));
         let gate = Gate::new(&input, &harmonics, wanted);
-        let product = EdgeProduct::new(pair, edge, lmax_harmonics, gate.input().irreps(), convention);
+        let product = NodeProduct::new(node, edge, lmax_harmonics, gate.input().irreps(), convention);
         let reference = TensorProduct::new(&input, &harmonics, gate.input().irreps(), convention);
         let fc = scope.enter("fc");
         Ok(Convolution {
-            weights: SeparateWeights::new(&scope.enter("tp"), product.paths())?,
+            weights: SeparateWeights::new(&scope.enter("tp"), product.product().paths())?,
             radial: [
                 Dense::new(&fc.enter(0), basis, HIDDEN)?,
                 Dense::new(&fc.enter(2), HIDDEN, HIDDEN)?,
                 Dense::new(&fc.enter(4), HIDDEN, gate.channels())?,
             ],
-            node,
+            node: Layout::new(node),
             product,
             reference,
             gate,
@@ -69,9 +66,9 @@ impl Convolution {
     pub fn forward(&self, geometry: &Geometry, node: &Tensor, edge: &Tensor) -> Result<Tensor> {
         let (product, weights, frames) = (&self.product, &self.weights, &geometry.frames);
         let z = match &geometry.harmonics {
-            None => product.forward_gathered(frames, &self.node, [node, edge], weights, geometry.self_loops)?,
+            None => product.forward(frames, node, edge, weights, geometry.self_loops)?,
             Some(harmonics) => {
-                let [pair_layout, edge_layout, _] = product.layouts();
+                let [pair_layout, edge_layout, _] = product.product().layouts();
                 let pair = gather_rotated(frames, &self.node, node)?;
                 let x = Tensor::cat(&[pair_layout.to_e3nn().apply(&pair)?, edge_layout.to_e3nn().apply(edge)?], 1)?;
                 let z = self.reference.forward(&x, harmonics, &self.weights.full(self.reference.paths())?)?;
