@@ -36,7 +36,7 @@ pub(crate) struct Common {
     /// Print one JSON value to standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Change a value of the configuration, e.g. covariant.blocks=2; may be repeated
+    /// Change a value of the configuration, e.g. seed=3 or data.train_limit=20; may be repeated
     #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// No progress, warnings and errors only

@@ -110,8 +110,8 @@ fn bad_documents_write_nothing() {
         ("missing.jsonl", &[][..], &["missing.jsonl"][..]),
         ("empty.jsonl", &[], &["empty.jsonl"]),
         ("binary.jsonl", &[], &["binary.jsonl"]),
-        ("other.jsonl", &[], &["other.jsonl", "document 2", "text: expected a text"]),
-        ("chat.jsonl", &["--chat", "turns"], &["chat.jsonl", "document 1", "turns: expected a list of turns"]),
+        ("other.jsonl", &[], &["other.jsonl", "line 2", "text: expected a text"]),
+        ("chat.jsonl", &["--chat", "turns"], &["chat.jsonl", "line 1", "turns: expected a list of turns"]),
         ("text.jsonl", &["--refuse-longer"], &["text.jsonl", "document 1", "expected at most 64 tokens"]),
     ] {
         let message = failure(&mut pack(folder, file, "none", more), 1);

@@ -51,6 +51,11 @@ impl<T: DeserializeOwned> Lines<T> {
         Ok(Lines { pending, open: None, max_line: MAX_LINE, of: PhantomData })
     }
 
+    /// The file and line (from 1) of what came last.
+    pub fn place(&self) -> Option<(&Path, u64)> {
+        self.open.as_ref().map(|open| (open.path.as_path(), open.line))
+    }
+
     /// Refuses longer lines than this, in bytes.
     pub fn with_max_line(mut self, bytes: u64) -> Self {
         self.max_line = bytes;

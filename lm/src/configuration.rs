@@ -33,9 +33,7 @@ pub trait Configuration: Serialize + DeserializeOwned {
     /// [`Error::Invalid`].
     fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self> {
         let fail = |problems| Error::Invalid { path: path.into(), problems };
-        let config: Self = tesseral_nn::configuration::parse(text, overrides).map_err(fail)?;
-        let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(fail(problems)) }
+        tesseral_nn::configuration::parse(text, overrides, Self::problems).map_err(fail)
     }
 
     /// The whole configuration as TOML.

@@ -1,20 +1,31 @@
-//! Configurations from TOML: `key.path=value` overrides, and every unknown key told at once with the nearest that exists.
+//! Configurations from TOML: `key.path=value` overrides, and every mistake told at once, unknown keys with the nearest that
+//! exists.
 
 use serde::de::DeserializeOwned;
 
 /// Reads `text` with `overrides` (`key.path=value`, values in TOML; bare words are strings) into a type whose structs deny
-/// unknown fields.
+/// unknown fields; `check` tells what is wrong with a value, as `key: reason`.
 ///
 /// # Errors
 /// All mistakes, as `key: reason`.
-pub fn parse<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Result<T, Vec<String>> {
+pub fn parse<T: DeserializeOwned>(
+    text: &str,
+    overrides: &[String],
+    check: impl Fn(&T) -> Vec<String>,
+) -> Result<T, Vec<String>> {
     let mut table: toml::Table =
         text.parse().map_err(|e: toml::de::Error| vec![e.to_string().trim_end().to_string()])?;
     let mut problems: Vec<String> = overrides.iter().filter_map(|o| set(&mut table, o).err()).collect();
+    // Keys that are missing only because they were misspelt.
+    let mut meant: Vec<String> = Vec::new();
     loop {
         let error = match table.clone().try_into::<T>() {
-            Ok(value) if problems.is_empty() => return Ok(value),
-            Ok(_) => return Err(problems),
+            Ok(value) => {
+                let told =
+                    |problem: &String| meant.iter().any(|key| problem.strip_prefix(key).is_some_and(begins_value));
+                problems.extend(check(&value).into_iter().filter(|problem| !told(problem)));
+                return if problems.is_empty() { Ok(value) } else { Err(problems) };
+            }
             Err(error) => error.to_string(),
         };
         // An unknown key is noted and taken out, so that the next one comes to light.
@@ -25,14 +36,20 @@ pub fn parse<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Result<T,
             problems.push(if place.is_empty() { what.into() } else { format!("{place}: {what}") });
             return Err(problems);
         };
+        let full = |key: &str| path.iter().map(String::as_str).chain([key]).collect::<Vec<_>>().join(".");
         let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, &key));
         let hint = nearest.map(|name| format!("; nearest: {name}")).unwrap_or_default();
-        let full: Vec<&str> = path.iter().map(String::as_str).chain([key.as_str()]).collect();
-        problems.push(format!("{}: unknown key{hint}", full.join(".")));
+        meant.extend(nearest.map(|name| full(name)));
+        problems.push(format!("{}: unknown key{hint}", full(&key)));
         if !remove(&mut table, &path, &key) {
             return Err(problems);
         }
     }
+}
+
+/// Whether a key ends here.
+fn begins_value(rest: &str) -> bool {
+    rest.starts_with([':', '.'])
 }
 
 /// Puts `key.path=value` into a table.
@@ -102,24 +119,31 @@ mod tests {
     #[test]
     fn overrides_win() {
         let set = ["inner.rate=0.5".to_string(), "name=a b".into(), "seed=3".into()];
-        let found: Outer = parse("seed = 1\n[inner]\nsteps = 2", &set).unwrap();
+        let found: Outer = parse("seed = 1\n[inner]\nsteps = 2", &set, |_| Vec::new()).unwrap();
         assert_eq!(found, Outer { seed: 3, name: "a b".into(), inner: Inner { steps: 2, rate: 0.5 } });
     }
 
     #[test]
     fn every_mistake_is_told() {
-        let text = "sed = 1\n[inner]\nstep = 2\nrat = 1.0";
-        let mut problems = parse::<Outer>(text, &["seed".into()]).unwrap_err();
+        // Out of range, unless the key that was meant is told already.
+        let range = |x: &Outer| {
+            let steps = (x.inner.steps == 0).then(|| "inner.steps: from 1, found 0".to_string());
+            steps.into_iter().chain((x.name.len() > 3).then(|| "name: too long".to_string())).collect()
+        };
+        let text = "sed = 1\nname = \"long\"\n[inner]\nstep = 2\nrat = 1.0";
+        let mut problems = parse::<Outer>(text, &["seed".into()], range).unwrap_err();
         problems.sort();
         let expected = [
             "--set seed: key=value expected",
             "inner.rat: unknown key; nearest: rate",
             "inner.step: unknown key; nearest: steps",
+            "name: too long",
             "sed: unknown key; nearest: seed",
         ];
         assert_eq!(problems, expected);
-        let wrong = parse::<Outer>("[inner]\nsteps = \"many\"", &[]).unwrap_err();
+        assert_eq!(parse::<Outer>("[inner]\nrate = 1.0", &[], range).unwrap_err(), ["inner.steps: from 1, found 0"]);
+        let wrong = parse::<Outer>("[inner]\nsteps = \"many\"", &[], range).unwrap_err();
         assert!(wrong[0].starts_with("inner.steps: invalid type"), "{wrong:?}");
-        assert!(parse::<Outer>("seed =", &[]).is_err());
+        assert!(parse::<Outer>("seed =", &[], range).is_err());
     }
 }

@@ -125,17 +125,7 @@ impl Config {
     /// [`Error::Config`].
     pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self> {
         let fail = |problems: Vec<String>| Error::Config { path: path.into(), problems };
-        let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| fail(vec![e.to_string()]))?;
-        for text in overrides {
-            configuration::set(&mut table, text).map_err(|problem| fail(vec![problem]))?;
-        }
-        let mut problems = unknown_keys(&table);
-        if !problems.is_empty() {
-            return Err(fail(problems));
-        }
-        let config: Config = table.try_into().map_err(|e: toml::de::Error| fail(vec![e.to_string()]))?;
-        problems.extend(config.problems());
-        if problems.is_empty() { Ok(config) } else { Err(fail(problems)) }
+        configuration::parse(text, overrides, Self::problems).map_err(fail)
     }
 
     /// Everything that is wrong, as `key: reason`.
@@ -146,7 +136,7 @@ impl Config {
         let mut problems = within("covariant", self.covariant.problems());
         problems.extend(within("refine", self.refine.problems()));
         for (key, train) in [("covariant", &self.training.covariant), ("refine", &self.training.refine)] {
-            problems.extend(train.validate().err().map(|e| format!("training.{key}.{e}")));
+            problems.extend(train.problems().iter().map(|e| format!("training.{key}.{e}")));
         }
         let [a, b, c] = self.data.fractions;
         if !(a > 0.0 && b >= 0.0 && c >= 0.0 && a + b + c <= 1.0 + 1e-9) {
@@ -164,63 +154,6 @@ impl Config {
         toml::to_string_pretty(self)
             .map_err(|e| Error::Config { path: "config.toml".into(), problems: vec![e.to_string()] })
     }
-}
-
-/// Keys that no field has, each with the nearest that exists.
-fn unknown_keys(table: &toml::Table) -> Vec<String> {
-    // Optional sections and keys do not show in the default's own text.
-    let known = |path: &str| -> Option<Vec<&'static str>> {
-        Some(match path {
-            "" => vec!["seed", "stages", "data", "covariant", "refine", "training"],
-            "data" => vec!["roots", "split", "fractions", "train_limit"],
-            "covariant" => vec![
-                "kind",
-                "blocks",
-                "irreps_embed",
-                "irreps_mid",
-                "irreps_post_node",
-                "lmax_harmonics",
-                "radial_basis",
-                "radius",
-                "e3nn",
-                "weights",
-            ],
-            "refine" => vec!["frame", "augmentation", "width", "blocks", "heads", "hidden", "candidates", "raw"],
-            "training" => vec!["covariant", "refine"],
-            "training.covariant" | "training.refine" => vec![
-                "steps",
-                "epochs",
-                "max_seconds",
-                "batch",
-                "validate_every",
-                "checkpoint_every",
-                "keep_last",
-                "non_finite",
-                "stop_below_rate",
-                "optimizer",
-                "schedule",
-                "ema",
-            ],
-            _ => return None,
-        })
-    };
-    let mut problems = Vec::new();
-    let mut open = vec![(String::new(), table)];
-    while let Some((path, table)) = open.pop() {
-        let Some(names) = known(&path) else { continue };
-        for (key, value) in table {
-            let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            if !names.contains(&key.as_str()) {
-                let nearest = names.iter().min_by_key(|n| strsim::damerau_levenshtein(n, key));
-                let hint = nearest.map(|n| format!("; nearest: {n}")).unwrap_or_default();
-                problems.push(format!("{full}: unknown key{hint}"));
-            } else if let Some(inner) = value.as_table() {
-                open.push((full, inner));
-            }
-        }
-    }
-    problems.sort();
-    problems
 }
 
 #[cfg(test)]
@@ -242,11 +175,5 @@ mod tests {
         }
         let message = Config::parse("[covariant]\nblocks = 0\nradius = -1.0\n", path, &[]).unwrap_err().to_string();
         assert!(message.contains("covariant.blocks: 1 to 16, found 0") && message.contains("covariant.radius"));
-    }
-
-    #[test]
-    fn every_key_of_the_default_is_known() {
-        let table: toml::Table = Config::default().to_toml().unwrap().parse().unwrap();
-        assert_eq!(unknown_keys(&table), Vec::<String>::new());
     }
 }

@@ -47,10 +47,15 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What a file is for, by a key that only its kind has.
-    fn of(file: &Path) -> Self {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        let table = text.parse::<toml::Table>().unwrap_or_default();
+    /// What a file is for, by a key that only its kind has; none for a file without any key.
+    fn of(file: &Path) -> Option<Self> {
+        // What cannot be read is told of by whoever reads it next.
+        let text = std::fs::read_to_string(file).unwrap_or_else(|_| "unread".into());
+        let table = text.parse::<toml::Table>();
+        if table.as_ref().is_ok_and(toml::Table::is_empty) {
+            return None;
+        }
+        let table = table.unwrap_or_default();
         let kinds = [
             ("target", Kind::Prune),
             ("stage", Kind::Context),
@@ -58,7 +63,7 @@ impl Kind {
             ("task", Kind::Tune),
             ("model", Kind::Lm),
         ];
-        kinds.iter().find(|(key, _)| table.contains_key(*key)).map_or(Kind::Physics, |(_, kind)| *kind)
+        Some(kinds.iter().find(|(key, _)| table.contains_key(*key)).map_or(Kind::Physics, |(_, kind)| *kind))
     }
 
     /// A commented configuration, and the name of its file.
@@ -93,7 +98,7 @@ impl Kind {
         let found = match self {
             Kind::Physics => match Config::read(file, set) {
                 Err(physics::Error::Config { problems, .. }) => return Ok(problems),
-                other => return Ok(other.map(|_| Vec::new())?),
+                other => return Ok(other.map(|_| Vec::new()).context(Usage("configuration"))?),
             },
             Kind::Lm => LmConfig::read(file, set).map(drop),
             Kind::Tune => TuneConfig::read(file, set).map(drop),
@@ -117,7 +122,10 @@ impl Verb {
                 common.print(&kind.parse(text, Path::new(name))?, || text.to_owned())?;
             }
             Verb::Check { file } => {
-                let problems = Kind::of(file).mistakes(file, &common.set)?;
+                let problems = match Kind::of(file) {
+                    Some(kind) => kind.mistakes(file, &common.set)?,
+                    None => vec!["expected the keys of a configuration, found none".into()],
+                };
                 if problems.is_empty() {
                     let value = json!({"ok": true, "path": file, "problems": []});
                     common.print(&value, || format!("{}: no mistakes", file.display()))?;

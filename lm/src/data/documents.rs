@@ -42,7 +42,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// A missing file; [`Error::Config`] for a tokenizer, template or end of text that is needed and missing; with each
-    /// document, [`Error::Format`] naming file, document (from 1) and field.
+    /// document, [`Error::Format`] naming file, line (from 1) and field.
     pub fn open(self, path: &Path) -> Result<Documents<'a>> {
         let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
         let tokens = match ending {
@@ -60,19 +60,24 @@ impl<'a> Reader<'a> {
         if matches!(self.content, Content::Conversation(_)) && self.template.is_none() {
             return Err(missing("chat template"));
         }
-        let name = path.to_path_buf();
-        let documents = Lines::<Map<String, Value>>::open(path)?.enumerate().map(move |(k, line)| {
-            let document = self.document(line?, tokenizer);
-            document.map_err(|error| Error::format(&name, format!("document {}: {error}", k + 1)))
+        let mut lines = Lines::<Map<String, Value>>::open(path)?;
+        let documents = std::iter::from_fn(move || {
+            let document = lines.next()?.map_err(Error::from).and_then(|line| {
+                self.document(line, tokenizer).map_err(|error| match lines.place() {
+                    Some((file, number)) => Error::format(file, format!("line {number}: {error}")),
+                    None => error,
+                })
+            });
+            Some(document)
         });
         Ok(Box::new(documents))
     }
 
     fn document(self, mut line: Map<String, Value>, tokenizer: &Tokenizer) -> Result<Document> {
         match self.content {
-            Content::Text(field) => match line.get(field).and_then(Value::as_str) {
-                Some(text) => Ok(tokenizer.encode(text, true)?.into()),
-                None => Err(Error::config(field, "expected a text, found none")),
+            Content::Text(field) => match line.get(field) {
+                Some(Value::String(text)) => Ok(tokenizer.encode(text, true)?.into()),
+                other => Err(Error::config(field, format!("expected a text, found {}", kind(other)))),
             },
             Content::Conversation(field) => {
                 let turns = Vec::<Message>::deserialize(line.remove(field).unwrap_or(Value::Null));
@@ -85,5 +90,18 @@ impl<'a> Reader<'a> {
                 sft::document(&turns, &sft::Format { encode: &encode, render: &render })
             }
         }
+    }
+}
+
+/// What a field holds, for messages.
+pub(crate) fn kind(value: Option<&Value>) -> &'static str {
+    match value {
+        None => "none",
+        Some(Value::Null) => "null",
+        Some(Value::Bool(_)) => "a truth value",
+        Some(Value::Number(_)) => "a number",
+        Some(Value::String(_)) => "a text",
+        Some(Value::Array(_)) => "a list",
+        Some(Value::Object(_)) => "an object",
     }
 }

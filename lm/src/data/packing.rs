@@ -193,6 +193,15 @@ impl Packer {
         }
     }
 
+    /// Tokens of a document with the special ones that are put around it.
+    pub(crate) fn tokens(&self, document: &Document) -> usize {
+        let Document { ids, .. } = document;
+        let (first, last) = (ids.first().copied(), ids.last().copied());
+        let added = [(self.packing.bos, first), (self.packing.eos, last)];
+        let added = added.iter().filter(|(special, there)| special.is_some() && special != there).count();
+        ids.len() + if ids.is_empty() { 0 } else { added }
+    }
+
     /// The document between its special tokens.
     fn framed(&self, document: Document) -> Document {
         let Document { mut ids, mut mask } = document;
@@ -257,6 +266,9 @@ mod tests {
         let packing = Packing { bos: Some(1), eos: Some(2), ..Packing::new(4) };
         let rows = pack(&packing, [Document { ids: vec![7, 8], mask: Some(vec![0, 1]) }]).unwrap();
         assert_eq!(rows[0].input_ids, [1, 7, 8, 2]);
+        let packer = Packer::new(packing.clone()).unwrap();
+        let tokens = |ids: &[u32]| packer.tokens(&ids.to_vec().into());
+        assert_eq!([tokens(&[7, 8]), tokens(&[1, 7]), tokens(&[1, 7, 2]), tokens(&[])], [4, 3, 3, 0]);
         assert_eq!(rows[0].mask.as_deref(), Some(&[0, 0, 1, 1][..]));
         let present = pack(&packing, [Document { ids: vec![1, 7, 8, 2], mask: Some(vec![1, 0, 1, 0]) }]).unwrap();
         assert_eq!(present[0].mask.as_deref(), Some(&[1, 0, 1, 0][..]));

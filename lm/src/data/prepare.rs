@@ -16,7 +16,7 @@ pub struct Prepared {
     pub folder: PathBuf,
     /// Documents that were read.
     pub documents: u64,
-    /// Their tokens.
+    /// Their tokens, with those that are put before and after each.
     pub tokens_read: u64,
     /// Rows.
     pub rows: u64,
@@ -53,7 +53,7 @@ pub fn prepare(
             match documents.next().transpose()? {
                 Some((path, document)) => {
                     counts.documents += 1;
-                    counts.tokens_read += document.ids.len() as u64;
+                    counts.tokens_read += packer.tokens(&document) as u64;
                     ready.extend(packer.push(document).map_err(|e| Error::format(path, e.to_string()))?);
                 }
                 None => {

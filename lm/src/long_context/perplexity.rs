@@ -4,6 +4,7 @@ use crate::model::decoder::Decoder;
 use crate::objective::{Batch, losses};
 use crate::{Error, Result};
 use serde::Serialize;
+use tesseral_nn::train::observer::Observer;
 
 /// Perplexity at one length.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,6 +29,7 @@ pub fn by_length(
     documents: &[Vec<u32>],
     lengths: &[usize],
     window: usize,
+    observer: &mut dyn Observer,
 ) -> Result<Vec<Perplexity>> {
     let largest = lengths.iter().copied().max().unwrap_or(0);
     if window == 0 || lengths.iter().any(|length| *length <= window) {
@@ -43,7 +45,9 @@ pub fn by_length(
     let mut all = Vec::new();
     for length in lengths {
         let (mut sum, mut tokens) = (0.0, 0);
-        for ids in &long {
+        let what = format!("perplexity at {length} tokens");
+        for (done, ids) in long.iter().enumerate() {
+            observer.on_progress(done, long.len(), &what);
             let batch = Batch::whole(&ids[largest - length..largest])?;
             // The loss of a token is at the row before it.
             let losses = losses(decoder, &batch)?;
@@ -51,6 +55,7 @@ pub fn by_length(
             sum += counted.iter().flatten().sum::<f64>();
             tokens += counted.iter().flatten().count();
         }
+        observer.on_progress(long.len(), long.len(), &what);
         let loss = sum / tokens.max(1) as f64;
         all.push(Perplexity { length: *length, perplexity: loss.exp(), loss, tokens });
     }
@@ -62,6 +67,7 @@ mod tests {
     use super::*;
     use crate::model::llama::LlamaConfig;
     use candle_core::{DType, Device};
+    use tesseral_nn::train::observer::Silent;
     use tesseral_nn::{Parameters, rng::Streams};
 
     #[test]
@@ -72,14 +78,19 @@ mod tests {
         let parameters = Parameters::new(Streams::new(5), DType::F64, &Device::Cpu);
         let decoder = Decoder::declare(&parameters.root(), &config, 0.5).unwrap();
         let document: Vec<u32> = (0..20).map(|k| k * k % 11).collect();
-        let found = by_length(&decoder, &[document.clone(), vec![1; 3]], &[4, 16], 3).unwrap();
+        let found = by_length(&decoder, &[document.clone(), vec![1; 3]], &[4, 16], 3, &mut Silent).unwrap();
         assert_eq!((found[0].tokens, found[1].tokens), (3, 3));
         let whole = losses(&decoder, &Batch::whole(&document[..16]).unwrap()).unwrap();
         let by_hand = whole[12..15].iter().flatten().sum::<f64>() / 3.0;
         assert!((found[1].loss - by_hand).abs() < 1e-12 && (found[1].perplexity - by_hand.exp()).abs() < 1e-9);
         let short = losses(&decoder, &Batch::whole(&document[12..16]).unwrap()).unwrap();
         assert!((found[0].loss - short[..3].iter().flatten().sum::<f64>() / 3.0).abs() < 1e-12);
-        assert!(by_length(&decoder, std::slice::from_ref(&document), &[3], 3).is_err());
-        assert!(by_length(&decoder, &[document], &[21], 3).unwrap_err().to_string().contains("found 20 at most"));
+        assert!(by_length(&decoder, std::slice::from_ref(&document), &[3], 3, &mut Silent).is_err());
+        assert!(
+            by_length(&decoder, &[document], &[21], 3, &mut Silent)
+                .unwrap_err()
+                .to_string()
+                .contains("found 20 at most")
+        );
     }
 }

@@ -158,7 +158,7 @@ pub fn measure(decoder: &Decoder, task: &RecallTask, depths: usize) -> Result<Re
     for number in 0..task.batches {
         let (batch, questions) = task.with_questions(number)?;
         let rows: Vec<u32> = questions.iter().map(|(row, _)| *row as u32).collect();
-        let answers = answers(decoder, &batch, &rows)?;
+        let answers = answers(decoder, &batch, &rows, |_| ())?;
         for ((_, fact), (right, loss)) in questions.iter().zip(answers) {
             score.add(fact * depths / task.facts, right, loss);
         }
@@ -167,12 +167,18 @@ pub fn measure(decoder: &Decoder, task: &RecallTask, depths: usize) -> Result<Re
 }
 
 /// For each of some rows: whether the token after it is the most probable one, and its loss. No gradient, and no more memory
-/// than one layer needs.
-pub(super) fn answers(decoder: &Decoder, batch: &Batch, rows: &[u32]) -> Result<Vec<(bool, f64)>> {
+/// than one layer needs. `tell` hears the number of every layer that is done.
+pub(super) fn answers(
+    decoder: &Decoder,
+    batch: &Batch,
+    rows: &[u32],
+    mut tell: impl FnMut(usize),
+) -> Result<Vec<(bool, f64)>> {
     let layout = decoder.layout(&batch.lengths)?;
     let mut x = decoder.embed(&batch.ids)?.detach();
-    for layer in decoder.layers() {
+    for (number, layer) in decoder.layers().iter().enumerate() {
         x = layer.forward(&x, &layout)?.detach();
+        tell(number + 1);
     }
     let hidden = decoder.finish(&x.index_select(&Tensor::from_slice(rows, rows.len(), x.device())?, 0)?)?;
     let next: Vec<i64> = rows.iter().map(|row| i64::from(batch.ids[*row as usize + 1])).collect();

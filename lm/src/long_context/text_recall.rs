@@ -9,6 +9,7 @@ use crate::{Error, Result};
 use rand::seq::SliceRandom;
 use std::ops::Range;
 use tesseral_nn::rng::Streams;
+use tesseral_nn::train::observer::Observer;
 
 /// Keys and values are numbers of four digits.
 const NUMBERS: Range<u32> = 1000..10_000;
@@ -79,13 +80,21 @@ impl TextRecall {
     ///
     /// # Errors
     /// [`Error::Config`] for a length without room for the questions; those of the model.
-    pub fn measure(&self, decoder: &Decoder, tokenizer: &Tokenizer, depths: usize) -> Result<Recall> {
+    pub fn measure(
+        &self,
+        decoder: &Decoder,
+        tokenizer: &Tokenizer,
+        depths: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<Recall> {
         let mut score = Score::new(depths);
+        let (layers, what) = (decoder.layers().len(), format!("recall of {} tokens, layers", self.length));
         for number in 0..self.texts {
             let (ids, questions, facts) = self.text(tokenizer, number)?;
             let batch = Batch::whole(&ids)?;
             let rows: Vec<u32> = questions.iter().flat_map(|q| q.answer.clone()).map(|row| row as u32 - 1).collect();
-            let tokens = answers(decoder, &batch, &rows)?;
+            let tell = |done| observer.on_progress(number * layers + done, self.texts * layers, &what);
+            let tokens = answers(decoder, &batch, &rows, tell)?;
             let mut place = 0;
             for question in &questions {
                 let mine = place..place + question.answer.len();

@@ -127,7 +127,7 @@ impl Configuration for PruneConfig {
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for (key, train) in [("train", Some(&self.train)), ("continued", self.continued.as_ref())] {
-            problems.extend(train.and_then(|train| train.validate().err()).map(|e| format!("{key}.{e}")));
+            problems.extend(train.iter().flat_map(|train| train.problems()).map(|e| format!("{key}.{e}")));
         }
         if self.train.steps.is_none() {
             problems.push("train.steps: expected a number (targets rise in a share of it), found none".into());

@@ -174,7 +174,7 @@ impl Configuration for LmConfig {
     }
 
     fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<String> = self.train.validate().err().map(|e| format!("train.{e}")).into_iter().collect();
+        let mut problems: Vec<String> = self.train.problems().iter().map(|e| format!("train.{e}")).collect();
         let model = &self.model;
         let sources = [model.path.is_some(), model.init_from.is_some(), model.shape.is_some()];
         let found = sources.iter().filter(|s| **s).count();

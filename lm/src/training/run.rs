@@ -114,7 +114,7 @@ pub fn train(
         Some(tensors) => Decoder::declare_from(&parameters, &start.config, tensors)?,
         None => Decoder::declare(&parameters.root(), &start.config, config.model.initial_deviation)?,
     };
-    check_vocabulary(&corpus, &start.config)?;
+    check_rows(&corpus, &start.config, observer)?;
     std::fs::create_dir_all(run).map_err(Error::io(run))?;
     let config_text = config.to_toml()?;
     let mut trainer = Trainer::new(&parameters, streams, config.train.clone(), Some(run), &config_text)?;
@@ -185,12 +185,18 @@ fn open(config: &LmConfig, observer: &mut dyn Observer) -> Result<Start> {
     Ok(start)
 }
 
-/// Refuses data whose ids the model does not have, before anything is written.
-fn check_vocabulary(corpus: &dyn Corpus, config: &LlamaConfig) -> Result<()> {
+/// Refuses data whose ids the model does not have, before anything is written; tells of documents beyond its length.
+fn check_rows(corpus: &dyn Corpus, config: &LlamaConfig, observer: &mut dyn Observer) -> Result<()> {
     if corpus.is_empty() {
         return Err(Error::config("data", "expected at least one row, found none"));
     }
-    let highest = corpus.batch(0)?.ids.iter().copied().max().unwrap_or(0) as usize;
+    let first = corpus.batch(0)?;
+    let (longest, limit) = (first.lengths.iter().copied().max().unwrap_or(0), config.max_position_embeddings);
+    if longest > limit {
+        let what = "model.max_positions raises that";
+        observer.on_message(&format!("documents of {longest} tokens, the model is made for {limit}: {what}"));
+    }
+    let highest = first.ids.iter().copied().max().unwrap_or(0) as usize;
     if highest >= config.vocab_size {
         let what = format!("expected ids below the model's vocabulary of {}, found {highest}", config.vocab_size);
         return Err(Error::config("data", what));

@@ -3,7 +3,6 @@
 
 use super::config::{RowsConfig, TextConfig};
 use super::corpus::Corpus;
-use crate::Result;
 use crate::data::collate::Collator;
 use crate::data::documents::{Content, Reader};
 use crate::data::mixing::{Mixture, Pick, Source};
@@ -12,6 +11,7 @@ use crate::data::rows::mds::MdsRows;
 use crate::data::rows::{Row, RowSource};
 use crate::model::tokenizer::Tokenizer;
 use crate::objective::Batch;
+use crate::{Error, Result};
 use std::path::Path;
 use tesseral_nn::rng::Streams;
 
@@ -59,7 +59,12 @@ impl MixedRows {
             shares.push((rows.len(), source.share));
             sources.push(rows);
         }
-        let order = Mixture::new(&shares, config.per_epoch, streams)?.epoch(0);
+        let key = |key: &str| if key == "epoch" { "data.rows.per_epoch".into() } else { format!("data.rows.{key}") };
+        let named = |error| match error {
+            Error::Config { key: short, what } => Error::Config { key: key(&short), what },
+            other => other,
+        };
+        let order = Mixture::new(&shares, config.per_epoch, streams).map_err(named)?.epoch(0);
         let collator = Collator {
             instruct_masks: config.instruct_masks,
             single_sequence: config.unmasked,

@@ -151,7 +151,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Interrupted`] after `stop` (a checkpoint is written first); [`Error::NonFinite`] for a loss, gradient
-    /// or validation that is not finite (the last checkpoint stays); [`Error::Format`] when the run folder holds
+    /// or validation that is not finite (the last checkpoint stays); [`Error::Config`] when the run folder holds
     /// checkpoints of later steps (a finished run, or one that was not resumed); those of the task and of writing.
     pub fn run(&mut self, task: &mut dyn Task, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Summary> {
         let samples = task.samples();

@@ -10,7 +10,7 @@ use tesseral::lm::data::prepare::prepare;
 use tesseral::lm::model::chat::ChatTemplate;
 use tesseral::lm::model::tokenizer::Tokenizer;
 
-use crate::cli::{Common, Usage};
+use crate::cli::{Common, Usage, at_least_one};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum By {
@@ -43,10 +43,10 @@ pub(crate) struct Pack {
     #[arg(long, value_delimiter = ',')]
     lengths: Vec<usize>,
     /// With --by best-fit: open rows
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = at_least_one)]
     bins: usize,
     /// With --by single: the rest of a cut document begins the next row if it has so many tokens
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = at_least_one)]
     min_document: usize,
     /// The field with the text
     #[arg(long, default_value = "text")]

@@ -9,7 +9,8 @@ use tesseral::lm::long_context::perplexity::by_length;
 use tesseral::lm::model::generate::TextModel;
 use tesseral::lm::model::weights::Storage;
 
-use crate::cli::Common;
+use crate::cli::{Common, at_least_one};
+use crate::progress::Progress;
 
 #[derive(Args)]
 pub(crate) struct Perplexity {
@@ -23,10 +24,10 @@ pub(crate) struct Perplexity {
     #[arg(long, value_delimiter = ',', default_value = "512,1024,2048")]
     lengths: Vec<usize>,
     /// Tokens that are counted: the last ones, the same at every length
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = at_least_one)]
     window: usize,
     /// Documents at most
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_parser = at_least_one)]
     documents: usize,
     /// The field with the text
     #[arg(long, default_value = "text")]
@@ -54,7 +55,8 @@ impl Perplexity {
             }
         }
         documents.extend(if documents.is_empty() { Some(longest) } else { None });
-        let found = by_length(&model.decoder, &documents, &self.lengths, self.window)?;
+        let found =
+            by_length(&model.decoder, &documents, &self.lengths, self.window, &mut Progress::new(common.quiet))?;
         let value =
             json!({"model": self.model, "documents": documents.len(), "window": self.window, "perplexity": found});
         common.print(&value, || {

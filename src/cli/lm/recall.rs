@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use tesseral::lm::long_context::text_recall::TextRecall;
 use tesseral::lm::model::generate::TextModel;
 use tesseral::lm::model::weights::Storage;
+use tesseral::nn::train::observer::Observer;
 use tesseral::plot::recall;
 
 use crate::cli::{Common, Pictures, at_least_one};
+use crate::progress::Progress;
 
 #[derive(Args)]
 pub(crate) struct Recall {
@@ -41,10 +43,14 @@ pub(crate) struct Recall {
 impl Recall {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
         let model = TextModel::open(&self.model, Storage::F32)?;
-        let mut found = Vec::new();
+        let (mut found, mut progress) = (Vec::new(), Progress::new(common.quiet));
+        let longest = model.decoder.config().max_position_embeddings;
+        if let Some(length) = self.lengths.iter().find(|length| **length > longest) {
+            progress.on_message(&format!("{length} tokens: more than the {longest} that the model was made for"));
+        }
         for length in &self.lengths {
             let task = TextRecall { length: *length, questions: self.questions, texts: self.texts, seed: self.seed };
-            found.push(task.measure(&model.decoder, &model.tokenizer, self.depths.into())?);
+            found.push(task.measure(&model.decoder, &model.tokenizer, self.depths.into(), &mut progress)?);
         }
         let value = json!({"model": self.model, "recall": found});
         if let Some(out) = &self.out {

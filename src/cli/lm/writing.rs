@@ -19,17 +19,17 @@ pub(crate) struct Writing {
     /// 0: always the most probable token
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     temperature: f64,
-    /// Draw from the k most probable tokens; 0: from all
+    /// At a temperature above 0: draw from the k most probable tokens; 0: from all
     #[arg(long, default_value_t = 0)]
     top_k: usize,
-    /// Draw from the fewest tokens that have this probability together
+    /// At a temperature above 0: draw from the fewest tokens that have this probability together
     #[arg(long, default_value_t = 1.0)]
     top_p: f64,
     /// Of the random stream
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// End before this text; may be repeated
-    #[arg(long)]
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     stop: Vec<String>,
 }
 

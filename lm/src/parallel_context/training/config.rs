@@ -234,7 +234,7 @@ impl Configuration for ContextConfig {
     }
 
     fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<String> = self.train.validate().err().map(|e| format!("train.{e}")).into_iter().collect();
+        let mut problems: Vec<String> = self.train.problems().iter().map(|e| format!("train.{e}")).collect();
         let (model, data) = (&self.model, &self.data);
         let mut require = |holds: bool, what: String| {
             if !holds {

@@ -153,7 +153,7 @@ impl Configuration for ScreenshotConfig {
     }
 
     fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<String> = self.train.validate().err().map(|e| format!("train.{e}")).into_iter().collect();
+        let mut problems: Vec<String> = self.train.problems().iter().map(|e| format!("train.{e}")).collect();
         problems.extend(self.render.problems().into_iter().map(|problem| format!("render.{problem}")));
         let (data, model) = (&self.data, &self.model);
         if model.path.is_some() == model.shape.is_some() {

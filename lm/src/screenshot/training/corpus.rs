@@ -9,7 +9,7 @@ use super::super::patches::{SIDE, Screenshot};
 use super::super::render::Renderer;
 use super::super::text::{Writing, readable};
 use super::config::{DataConfig, Objective, ScreenshotConfig};
-use crate::data::documents::{Content, Reader};
+use crate::data::documents::{Content, Reader, kind};
 use crate::model::tokenizer::Tokenizer;
 use crate::{Error, Result};
 use rand::Rng;
@@ -161,13 +161,16 @@ impl Desk {
 
 /// Lines with a label.
 fn labelled(path: &Path, data: &DataConfig, left: &mut usize, pieces: &mut Vec<Piece>) -> Result<()> {
-    for (number, line) in Lines::<Map<String, Value>>::open(path)?.take(*left).enumerate() {
+    let mut lines = Lines::<Map<String, Value>>::open(path)?;
+    while *left > 0 {
+        let Some(line) = lines.next() else { break };
         *left -= 1;
         let line = line?;
-        let missing = |field: &str, what: &str| {
-            Error::format(path, format!("document {}: {field}: expected {what}, found none", number + 1))
+        let wrong = |field: &str, what: &str| {
+            let (file, number) = lines.place().unwrap_or((path, 0));
+            Error::format(file, format!("line {number}: {field}: expected {what}, found {}", kind(line.get(field))))
         };
-        let text = |field: &str| line.get(field).and_then(Value::as_str).ok_or_else(|| missing(field, "a text"));
+        let text = |field: &str| line.get(field).and_then(Value::as_str).ok_or_else(|| wrong(field, "a text"));
         let mut drawn = text(&data.field)?.to_string();
         if let Some(second) = &data.second_field {
             drawn = format!("{drawn} // {}", text(second)?);
@@ -176,7 +179,7 @@ fn labelled(path: &Path, data: &DataConfig, left: &mut usize, pieces: &mut Vec<P
             Some(Value::String(name)) => Label::Class(name.clone()),
             Some(Value::Number(number)) if number.is_f64() => Label::Value(number.as_f64().unwrap_or(0.0) as f32),
             Some(Value::Number(number)) => Label::Class(number.to_string()),
-            _ => return Err(missing(&data.label, "a text or a number")),
+            _ => return Err(wrong(&data.label, "a text or a number")),
         };
         pieces.push(Piece { text: drawn, label: Some(label), ..Piece::default() });
     }

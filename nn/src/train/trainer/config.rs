@@ -67,35 +67,35 @@ impl Default for TrainConfig {
 
 impl TrainConfig {
     /// # Errors
-    /// [`Error::Config`] for the first value out of range, those of the optimiser and the schedule among them.
+    /// The first of [`Self::problems`].
     pub fn validate(&self) -> Result<()> {
-        let fail = |key: &str, what: &str| Err(Error::Config { key: key.into(), what: what.into() });
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// An [`Error::Config`] for every value out of range; of the optimiser and the schedule the first of each.
+    pub fn problems(&self) -> Vec<Error> {
+        let mut problems = Vec::new();
+        let mut wrong = |key: &str, what: String| problems.push(Error::Config { key: key.into(), what });
         if self.steps.is_none() && self.epochs.is_none() && self.max_seconds.is_none() {
-            return fail("steps", "expected one of steps, epochs and max_seconds, found none");
+            wrong("steps", "expected one of steps, epochs and max_seconds, found none".into());
         }
-        for (key, number) in [("steps", self.steps), ("epochs", self.epochs)] {
+        let counts = [("steps", self.steps), ("epochs", self.epochs), ("batch", Some(self.batch))];
+        for (key, number) in counts.into_iter().chain([("keep_last", Some(self.keep_last as u64))]) {
             if number == Some(0) {
-                return fail(key, "expected at least 1, found 0");
+                wrong(key, "expected at least 1, found 0".into());
             }
         }
-        if self.batch == 0 {
-            return fail("batch", "expected at least 1, found 0");
-        }
-        if self.keep_last == 0 {
-            return fail("keep_last", "expected at least 1, found 0");
-        }
         if let Some(seconds) = self.max_seconds.filter(|s| !(s.is_finite() && *s > 0.0)) {
-            return fail("max_seconds", &format!("expected a positive number, found {seconds}"));
+            wrong("max_seconds", format!("expected a positive number, found {seconds}"));
         }
         if self.schedule.by == ScheduleUnit::Time && self.max_seconds.is_none() {
-            return fail("schedule.by", "\"time\" needs max_seconds, found none");
+            wrong("schedule.by", "\"time\" needs max_seconds, found none".into());
         }
-        self.optimizer.validate()?;
-        // With epochs the data says how many steps there are.
-        if let (Some(steps), None) = (self.steps, self.epochs) {
-            Schedule::new(self.schedule, self.optimizer.learning_rate, steps)?;
-        }
-        Ok(())
+        let optimizer = self.optimizer.validate().err();
+        // With epochs the data says how many steps there are; a rate that is wrong is told already.
+        let steps = self.steps.filter(|steps| *steps > 0 && self.epochs.is_none() && optimizer.is_none());
+        let schedule = steps.and_then(|n| Schedule::new(self.schedule, self.optimizer.learning_rate, n).err());
+        problems.into_iter().chain(optimizer).chain(schedule).collect()
     }
 
     /// Planned steps for this many samples, if steps or epochs limit the run.
@@ -118,6 +118,9 @@ mod tests {
         assert_eq!(config.total_steps(5), Some(8));
         assert_eq!(TrainConfig { steps: Some(4), ..config }.total_steps(5), Some(4));
         assert_eq!(TrainConfig::default().total_steps(5), None);
+        let many = TrainConfig { steps: Some(0), batch: 0, keep_last: 0, ..TrainConfig::default() };
+        let told: Vec<String> = many.problems().iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["steps", "batch", "keep_last"].map(|key| format!("{key}: expected at least 1, found 0")));
         assert!(TrainConfig::default().validate().is_err());
     }
 

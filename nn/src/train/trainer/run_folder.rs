@@ -24,8 +24,8 @@ impl RunFolder {
     /// would mix the two, and deleting them is not ours to decide.
     pub(super) fn open(&mut self, step: u64) -> Result<()> {
         if let Some((later, _)) = checkpoint::list(&self.path)?.into_iter().rfind(|(found, _)| *found > step) {
-            return Err(Error::Format {
-                path: self.path.clone(),
+            return Err(Error::Config {
+                key: self.path.display().to_string(),
                 what: format!(
                     "expected no checkpoint after step {step}, found one of step {later}: resume it or choose another run folder"
                 ),

@@ -1,6 +1,6 @@
 //! Who answers: the options of every evaluation that asks.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use tesseral::lm::evaluation::backend::Backend;
 use tesseral::lm::evaluation::backend::endpoint::{Endpoint, EndpointOptions};
@@ -46,6 +46,10 @@ impl Model {
                 timeout_s: 600,
             };
             return Ok(Box::new(Endpoint::new(options).context(Usage("--model"))?));
+        }
+        if let Some((scheme, _)) = model.split_once("://") {
+            let what = anyhow!("expected http:// or https://, found {scheme}://");
+            return Err(what.context(Usage("--model")));
         }
         if let Some(rule) = model.strip_prefix("rule:") {
             return Ok(Box::new(rule.parse::<RuleBackend>().context(Usage("--model"))?));
