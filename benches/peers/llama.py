@@ -61,6 +61,27 @@ def peer_generate(args):
     print(json.dumps({"prompt_tokens_per_s": median(prompt[1:]), "generated_tokens_per_s": median(new[1:])}))
 
 
+def peer_llama_cpp(args):
+    from llama_cpp import Llama
+
+    gguf = next(n for n in os.listdir(args.model) if n.endswith(".gguf"))
+    model = Llama(
+        os.path.join(args.model, gguf), n_ctx=2048, n_threads=args.threads, n_threads_batch=args.threads, verbose=False
+    )
+    ids = model.tokenize(args.prompt.encode(), add_bos=False)
+    prompt, new = [], []
+    for _ in range(args.repeats + 1):
+        model.reset()
+        start = time.perf_counter()
+        times = []
+        for token, _ in zip(model.generate(ids, temp=0.0), range(args.new)):
+            times.append(time.perf_counter())
+        prompt.append(len(ids) / (times[0] - start))
+        new.append((args.new - 1) / (times[-1] - times[0]))
+    median = statistics.median
+    print(json.dumps({"prompt_tokens_per_s": median(prompt[1:]), "generated_tokens_per_s": median(new[1:])}))
+
+
 def run(command, threads):
     env = dict(os.environ, RAYON_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
     return json.loads(subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
@@ -76,7 +97,7 @@ def compare(args, kind):
         ours += ["--recompute", args.recompute]
         keys = ["train_tokens_per_s", "peak_rss_mb"]
     else:
-        peer = own + ["--peer", "generate", "--model", args.model, "--prompt", args.prompt, "--new", str(args.new), "--repeats", str(args.repeats)]
+        peer = own + ["--peer", "llama-cpp" if args.llama_cpp else "generate", "--model", args.model, "--prompt", args.prompt, "--new", str(args.new), "--repeats", str(args.repeats)]
         ours = [args.ours, "lm", "generate", "--model", args.model, "--prompt", args.prompt, "--max-tokens", str(args.new), "--json", "-q"]
         keys = ["prompt_tokens_per_s", "generated_tokens_per_s"]
     rounds = []
@@ -87,14 +108,14 @@ def compare(args, kind):
     for k in keys:
         result[k] = {
             "tesseral": statistics.median(r[k][0] for r in rounds),
-            "transformers": statistics.median(r[k][1] for r in rounds),
+            "llama.cpp" if args.llama_cpp else "transformers": statistics.median(r[k][1] for r in rounds),
             "ratio": statistics.median(r[k][0] / r[k][1] for r in rounds),
         }
     print(json.dumps(result))
 
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--peer", choices=["train", "generate"], help="run the peer alone (used by this script)")
+parser.add_argument("--peer", choices=["train", "generate", "llama-cpp"], help="run the peer alone (used by this script)")
 parser.add_argument("--peer-python", help="the interpreter that has torch and transformers")
 parser.add_argument("--ours", default="target/release/tesseral")
 parser.add_argument("--config", default="benches/peers/llama-30m.json")
@@ -102,6 +123,7 @@ parser.add_argument("--tokens", type=int, default=1024)
 parser.add_argument("--recompute", choices=["none", "feed-forward", "layers"], default="none", help="what ours makes again")
 parser.add_argument("--peer-recompute", action="store_true")
 parser.add_argument("--model", help="a folder with a GGUF file and tokenizer.json: compares generation")
+parser.add_argument("--llama-cpp", action="store_true", help="generation beside llama.cpp (llama-cpp-python), its 4-bit kernels")
 parser.add_argument("--prompt", default="The history of the city begins with a river. " * 25)
 parser.add_argument("--new", type=int, default=32)
 parser.add_argument("--threads", type=int, default=2)
@@ -112,5 +134,7 @@ if arguments.peer == "train":
     peer_train(arguments)
 elif arguments.peer == "generate":
     peer_generate(arguments)
+elif arguments.peer == "llama-cpp":
+    peer_llama_cpp(arguments)
 else:
     compare(arguments, "generate" if arguments.model else "train")
