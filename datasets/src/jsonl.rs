@@ -14,6 +14,24 @@ use crate::files;
 /// The longest line that is read: 256 MiB.
 pub const MAX_LINE: u64 = 256 << 20;
 
+/// The file, or the `*.jsonl` files of a folder by name.
+///
+/// Errors: as [`Lines::open`].
+pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        crate::files::open(path, "a file or folder of JSON lines")?;
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let entries = fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+    let paths = entries.map_err(Error::io(path, "list"))?.into_iter().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == "jsonl")).collect();
+    files.sort_unstable();
+    if files.is_empty() {
+        return Err(Error::invalid(Rule::Format, path, "folder", "at least one *.jsonl file", "none"));
+    }
+    Ok(files)
+}
+
 /// Iterates over the objects of a file or folder, one line in memory at a time. Empty lines are passed over. After an
 /// error nothing more comes.
 #[derive(Debug)]
@@ -36,18 +54,8 @@ struct Open {
 impl<T: DeserializeOwned> Lines<T> {
     /// Errors: [`Error::Missing`]; [`Error::Invalid`] for a folder without a `*.jsonl` file.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut pending = vec![path.to_path_buf()];
-        if path.is_dir() {
-            let entries = fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-            let paths = entries.map_err(Error::io(path, "list"))?.into_iter().map(|entry| entry.path());
-            pending = paths.filter(|path| path.extension().is_some_and(|e| e == "jsonl")).collect();
-            pending.sort_unstable_by(|a, b| b.cmp(a));
-            if pending.is_empty() {
-                return Err(Error::invalid(Rule::Format, path, "folder", "at least one *.jsonl file", "none"));
-            }
-        } else {
-            files::open(path, "a file or folder of JSON lines")?;
-        }
+        let mut pending = files(path)?;
+        pending.reverse();
         Ok(Lines { pending, open: None, max_line: MAX_LINE, of: PhantomData })
     }
 

@@ -16,7 +16,7 @@ pub fn parse<T: DeserializeOwned>(
     let mut table: toml::Table =
         text.parse().map_err(|e: toml::de::Error| vec![e.to_string().trim_end().to_string()])?;
     let mut problems: Vec<String> = overrides.iter().filter_map(|o| set(&mut table, o).err()).collect();
-    // Keys that are missing only because they were misspelt.
+    // Keys that may be missing only because they were misspelt.
     let mut meant: Vec<String> = Vec::new();
     loop {
         let error = match table.clone().try_into::<T>() {
@@ -39,7 +39,7 @@ pub fn parse<T: DeserializeOwned>(
         let full = |key: &str| path.iter().map(String::as_str).chain([key]).collect::<Vec<_>>().join(".");
         let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, &key));
         let hint = nearest.map(|name| format!("; nearest: {name}")).unwrap_or_default();
-        meant.extend(nearest.map(|name| full(name)));
+        meant.extend(nearest.filter(|name| !contains(&table, &path, name)).map(|name| full(name)));
         problems.push(format!("{}: unknown key{hint}", full(&key)));
         if !remove(&mut table, &path, &key) {
             return Err(problems);
@@ -83,6 +83,11 @@ fn unknown_key(message: &str) -> Option<(Vec<String>, String, Vec<String>)> {
         path.pop();
     }
     Some((path, key.into(), known))
+}
+
+fn contains(table: &toml::Table, path: &[String], key: &str) -> bool {
+    let section = path.iter().try_fold(table, |table, part| table.get(part).and_then(toml::Value::as_table));
+    section.is_some_and(|section| section.contains_key(key))
 }
 
 fn remove(table: &mut toml::Table, path: &[String], key: &str) -> bool {
@@ -142,6 +147,8 @@ mod tests {
         ];
         assert_eq!(problems, expected);
         assert_eq!(parse::<Outer>("[inner]\nrate = 1.0", &[], range).unwrap_err(), ["inner.steps: from 1, found 0"]);
+        let both = parse::<Outer>("[inner]\nstep = 2\nsteps = 0", &[], range).unwrap_err();
+        assert_eq!(both, ["inner.step: unknown key; nearest: steps", "inner.steps: from 1, found 0"]);
         let wrong = parse::<Outer>("[inner]\nsteps = \"many\"", &[], range).unwrap_err();
         assert!(wrong[0].starts_with("inner.steps: invalid type"), "{wrong:?}");
         assert!(parse::<Outer>("seed =", &[], range).is_err());

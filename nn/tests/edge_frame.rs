@@ -157,3 +157,35 @@ proptest! {
         prop_assert!(largest(&apply(&turn(&gin, &r, &x)), &turn(&gout, &r, &apply(&x))) < 1e-11);
     }
 }
+
+/// Widths, tiles and self-loops for which single precision takes its own products.
+#[test]
+fn single_precision_agrees_with_double() {
+    let irreps: Irreps = "32x0e+16x1o+8x2e+3x1e".parse().unwrap();
+    let (nodes, edges, loops) = (70, 270, 70);
+    let ends: Vec<_> = (0..edges).map(|e| if e < loops { [e, e] } else { [e % nodes, (3 * e + 1) % nodes] }).collect();
+    let wave = |e: usize, k: f64| if e < loops { 0.0 } else { (e as f64 * k).sin() };
+    let vectors: Vec<_> = (0..edges).map(|e| [wave(e, 0.7), wave(e, 1.1), wave(e, 1.9)]).collect();
+    let frames = Arc::new(EdgeFrames::new(nodes, &ends, &vectors, 4).unwrap());
+    let p = parameters(5);
+    let inputs = [("x", nodes), ("y", edges), ("cotangent", edges)].map(|(n, rows)| random(&p, n, rows, irreps.dim()));
+    let product = NodeProduct::new(&irreps, &irreps, 4, &irreps, Convention::V035);
+    let run = |dtype: DType| {
+        let q = Parameters::new(Streams::new(5), dtype, &Device::Cpu);
+        let weights = SeparateWeights::new(&q.root(), product.product().paths()).unwrap();
+        let linear = Linear::new(&q.root().enter("linear"), &irreps, &irreps, 1, true, Convention::V035).unwrap();
+        let [x, y, cotangent] = inputs.each_ref().map(|t| Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap());
+        let z = product.forward(&frames, &x, &linear.forward_plain(&y).unwrap(), &weights, loops).unwrap();
+        let gradients = (&z * cotangent.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
+        let mut found = vec![z];
+        for v in [x.as_tensor(), y.as_tensor(), &weights.first, &weights.second] {
+            found.push(gradients.get(v).unwrap().clone());
+        }
+        found.into_iter().map(|t| t.to_dtype(DType::F64).unwrap()).collect::<Vec<_>>()
+    };
+    for (single, double) in run(DType::F32).iter().zip(run(DType::F64)) {
+        let scale =
+            double.abs().unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap().into_iter().fold(0.0, f64::max);
+        assert!(largest(single, &double) < 3e-5 * scale, "{} of {scale}", largest(single, &double));
+    }
+}

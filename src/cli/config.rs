@@ -98,7 +98,7 @@ impl Kind {
         let found = match self {
             Kind::Physics => match Config::read(file, set) {
                 Err(physics::Error::Config { problems, .. }) => return Ok(problems),
-                other => return Ok(other.map(|_| Vec::new()).context(Usage("configuration"))?),
+                other => return other.map(|_| Vec::new()).context(Usage("configuration")),
             },
             Kind::Lm => LmConfig::read(file, set).map(drop),
             Kind::Tune => TuneConfig::read(file, set).map(drop),
@@ -124,6 +124,7 @@ impl Verb {
             Verb::Check { file } => {
                 let problems = match Kind::of(file) {
                     Some(kind) => kind.mistakes(file, &common.set)?,
+                    None if !common.set.is_empty() => Kind::Physics.mistakes(file, &common.set)?,
                     None => vec!["expected the keys of a configuration, found none".into()],
                 };
                 if problems.is_empty() {

@@ -93,7 +93,7 @@ pub fn quotas(sources: &[(usize, Share)], epoch: Option<usize>, streams: Streams
     };
     match quotas.iter().zip(sources).position(|(&quota, &(size, _))| quota > 0 && size == 0) {
         Some(k) => {
-            Err(Error::config(format!("source {k}"), format!("expected rows for {} picks, found none", quotas[k])))
+            Err(Error::config(format!("sources[{k}]"), format!("expected rows for {} picks, found none", quotas[k])))
         }
         None => Ok(quotas),
     }

@@ -193,23 +193,29 @@ impl Packer {
         }
     }
 
+    /// The special tokens to put before and after these.
+    fn frame(&self, ids: &[u32]) -> [Option<u32>; 2] {
+        let missing = |special: Option<u32>, there: Option<&u32>| special.filter(|special| there != Some(special));
+        [missing(self.packing.bos, ids.first()), missing(self.packing.eos, ids.last())]
+    }
+
     /// Tokens of a document with the special ones that are put around it.
     pub(crate) fn tokens(&self, document: &Document) -> usize {
-        let Document { ids, .. } = document;
-        let (first, last) = (ids.first().copied(), ids.last().copied());
-        let added = [(self.packing.bos, first), (self.packing.eos, last)];
-        let added = added.iter().filter(|(special, there)| special.is_some() && special != there).count();
-        ids.len() + if ids.is_empty() { 0 } else { added }
+        match document.ids.as_slice() {
+            [] => 0,
+            ids => ids.len() + self.frame(ids).iter().flatten().count(),
+        }
     }
 
     /// The document between its special tokens.
     fn framed(&self, document: Document) -> Document {
+        let [bos, eos] = self.frame(&document.ids);
         let Document { mut ids, mut mask } = document;
-        if let Some(bos) = self.packing.bos.filter(|bos| ids.first() != Some(bos)) {
+        if let Some(bos) = bos {
             ids.insert(0, bos);
             mask.iter_mut().for_each(|mask| mask.insert(0, 0));
         }
-        if let Some(eos) = self.packing.eos.filter(|eos| ids.last() != Some(eos)) {
+        if let Some(eos) = eos {
             ids.push(eos);
             mask.iter_mut().for_each(|mask| mask.push(1));
         }

@@ -7,6 +7,7 @@ use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use tesseral_datasets::jsonl;
 use tesseral_datasets::mds::writer::Options;
 
 /// What [`prepare`] did.
@@ -42,7 +43,8 @@ pub fn prepare(
 ) -> Result<Prepared> {
     check_folder(folder, paths)?;
     let mut counts = Prepared { folder: folder.into(), ..Prepared::default() };
-    let mut source = Source { documents: Box::new(std::iter::empty()), paths, opened: 0, reader };
+    let files = files(paths)?;
+    let mut source = Source { documents: Box::new(std::iter::empty()), paths: &files, opened: 0, number: 0, reader };
     let mut packer = Packer::new(packing.clone())?;
     let (mut ready, mut ended) = (VecDeque::<Row>::new(), false);
     let first = source.next().transpose()?;
@@ -51,10 +53,10 @@ pub fn prepare(
     let mut next = || -> Result<Option<Row>> {
         while ready.is_empty() && !ended {
             match documents.next().transpose()? {
-                Some((path, document)) => {
+                Some((place, document)) => {
                     counts.documents += 1;
                     counts.tokens_read += packer.tokens(&document) as u64;
-                    ready.extend(packer.push(document).map_err(|e| Error::format(path, e.to_string()))?);
+                    ready.extend(packer.push(document).map_err(|error| place.name(error))?);
                 }
                 None => {
                     ready.extend(packer.finish());
@@ -111,25 +113,53 @@ fn check_folder(folder: &Path, paths: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// All documents of some files, each with its file.
+/// The files of lines or ids behind some paths.
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        files.extend(if path.is_dir() { jsonl::files(path)? } else { vec![path.clone()] });
+    }
+    Ok(files)
+}
+
+/// Where a document comes from: its file, and its number there from 1.
+struct Place<'p> {
+    file: &'p Path,
+    number: usize,
+}
+
+impl Place<'_> {
+    /// A mistake of a document, with its place instead of its number among all.
+    fn name(&self, error: Error) -> Error {
+        let what = match error {
+            Error::Config { what, .. } => what,
+            other => other.to_string(),
+        };
+        Error::format(self.file, format!("document {}: {what}", self.number))
+    }
+}
+
+/// All documents of some files, each with its place.
 struct Source<'a, 'p> {
     documents: Documents<'a>,
     paths: &'p [PathBuf],
     opened: usize,
+    number: usize,
     reader: Reader<'a>,
 }
 
 impl<'p> Iterator for Source<'_, 'p> {
-    type Item = Result<(&'p Path, Document)>;
+    type Item = Result<(Place<'p>, Document)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(document) = self.documents.next() {
-                let path = &self.paths[self.opened - 1];
-                return Some(document.map(|document| (path.as_path(), document)));
+                self.number += 1;
+                let place = Place { file: &self.paths[self.opened - 1], number: self.number };
+                return Some(document.map(|document| (place, document)));
             }
             let path = self.paths.get(self.opened)?;
-            self.opened += 1;
+            (self.opened, self.number) = (self.opened + 1, 0);
             match self.reader.open(path) {
                 Ok(documents) => self.documents = documents,
                 Err(error) => return Some(Err(error)),

@@ -185,7 +185,8 @@ fn open(config: &LmConfig, observer: &mut dyn Observer) -> Result<Start> {
     Ok(start)
 }
 
-/// Refuses data whose ids the model does not have, before anything is written; tells of documents beyond its length.
+/// Refuses data whose ids the model does not have, before anything is written; tells of sequences beyond its length. Both by
+/// the first row.
 fn check_rows(corpus: &dyn Corpus, config: &LlamaConfig, observer: &mut dyn Observer) -> Result<()> {
     if corpus.is_empty() {
         return Err(Error::config("data", "expected at least one row, found none"));
@@ -194,7 +195,7 @@ fn check_rows(corpus: &dyn Corpus, config: &LlamaConfig, observer: &mut dyn Obse
     let (longest, limit) = (first.lengths.iter().copied().max().unwrap_or(0), config.max_position_embeddings);
     if longest > limit {
         let what = "model.max_positions raises that";
-        observer.on_message(&format!("documents of {longest} tokens, the model is made for {limit}: {what}"));
+        observer.on_message(&format!("sequences of {longest} tokens, the model is made for {limit}: {what}"));
     }
     let highest = first.ids.iter().copied().max().unwrap_or(0) as usize;
     if highest >= config.vocab_size {

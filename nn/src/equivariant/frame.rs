@@ -110,7 +110,7 @@ impl EdgeFrames {
 }
 
 /// The layout of the features of both ends, first node's slots then second's.
-pub fn pair_layout(node: &Layout) -> Layout {
+pub(super) fn pair_layout(node: &Layout) -> Layout {
     Layout::new(&concat(&[node.irreps(), node.irreps()]))
 }
 
@@ -167,6 +167,11 @@ impl EndTurns {
         let back = there.each_ref().map(|turns| turns.iter().map(Turn::back).collect());
         EndTurns { there, back, layout: layout.clone() }
     }
+
+    /// Columns of the features of nodes.
+    pub(super) fn dim(&self) -> usize {
+        self.layout.dim()
+    }
 }
 
 /// The ends of the edges of one graph.
@@ -186,7 +191,7 @@ impl Ends {
     /// Fills the rows of `pair` with the features of both ends of these edges.
     pub(super) fn gather<T: Real>(&self, edges: Range<usize>, nodes: &[T], pair: &mut [T]) {
         let d = self.dim;
-        for (edge, pair) in edges.zip(pair.chunks_exact_mut(2 * d)) {
+        for (edge, pair) in edges.zip(pair.chunks_exact_mut((2 * d).max(1))) {
             for (turns, node) in self.turns.there.iter().zip(self.frames.edges[edge]) {
                 rotate(turns, self.frames.wigner(edge), false, false, &nodes[node * d..(node + 1) * d], pair);
             }
@@ -196,7 +201,7 @@ impl Ends {
     /// Adds gradients of the rows of these edges to those of their nodes.
     pub(super) fn add_back<T: Real>(&self, edges: Range<usize>, pair: &[T], nodes: &mut [T]) {
         let d = self.dim;
-        for (edge, pair) in edges.zip(pair.chunks_exact(2 * d)) {
+        for (edge, pair) in edges.zip(pair.chunks_exact((2 * d).max(1))) {
             for (turns, node) in self.turns.back.iter().zip(self.frames.edges[edge]) {
                 rotate(turns, self.frames.wigner(edge), true, true, pair, &mut nodes[node * d..(node + 1) * d]);
             }
@@ -250,7 +255,7 @@ impl Operation for Scatter {
     fn backward<T: Real>(&self, _: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> candle_core::Result<Vec<Vec<T>>> {
         let (d, f) = (self.dim, &self.frames);
         let dx = rows::build(d, &rows::all(f.len()), |chunk, dx| {
-            for (edge, dx) in chunk.zip(dx.chunks_exact_mut(d)) {
+            for (edge, dx) in chunk.zip(dx.chunks_exact_mut(d.max(1))) {
                 let node = f.edges[edge][0];
                 rotate(&self.turns, f.wigner(edge), false, false, &dy[node * d..(node + 1) * d], dx);
             }
@@ -270,7 +275,7 @@ impl Turned {
     fn run<T: Real>(&self, x: &[T], transpose: bool) -> Vec<T> {
         let (d, f) = (self.dim, &self.frames);
         rows::build(d, &rows::all(f.len()), |chunk, y| {
-            for (edge, y) in chunk.zip(y.chunks_exact_mut(d)) {
+            for (edge, y) in chunk.zip(y.chunks_exact_mut(d.max(1))) {
                 rotate(&self.turns, f.wigner(edge), transpose, false, &x[edge * d..(edge + 1) * d], y);
             }
         })

@@ -217,6 +217,9 @@ vectorised! {
     /// The rows of `y` from those of `x` and the radial weights `w`.
     fn gate_rows<T>(t: &Tables, x: &[T], w: &[T], y: &mut [T]) {
         let (din, dout, dw) = (t.input.dim(), t.output.dim(), t.channels);
+        if dw == 0 {
+            return;
+        }
         let mut gates = vec![T::zero(); dw];
         for ((x, w), y) in x.chunks_exact(din).zip(w.chunks_exact(dw)).zip(y.chunks_exact_mut(dout)) {
             for s in &t.scalars {
@@ -249,6 +252,9 @@ vectorised! {
     /// The rows of `dx` and `dw` from those of `dy`.
     fn gate_gradients<T>(t: &Tables, x: &[T], w: &[T], dy: &[T], dx: &mut [T], dw: &mut [T]) {
         let (din, dout, channels) = (t.input.dim(), t.output.dim(), t.channels);
+        if channels == 0 {
+            return;
+        }
         let [mut value, mut slope, mut weighted, mut dot] = [(); 4].map(|()| vec![T::zero(); channels]);
         let inputs = x.chunks_exact(din).zip(w.chunks_exact(channels)).zip(dy.chunks_exact(dout));
         for (((x, w), dy), (dx, dw)) in inputs.zip(dx.chunks_exact_mut(din).zip(dw.chunks_exact_mut(channels))) {

@@ -150,7 +150,7 @@ impl Operation for LinearOp {
         let y = rows::build(dout, &chunks, |chunk, out| {
             t.map.add(w, class(chunk.start), &x[chunk.start * din..chunk.end * din], out);
             if let Some(bias) = inputs.get(2) {
-                for out in out.chunks_exact_mut(dout) {
+                for out in out.chunks_exact_mut(dout.max(1)) {
                     let mut bias = bias.data.iter();
                     for range in &t.biases {
                         out[range.clone()].iter_mut().zip(&mut bias).for_each(|(y, b)| *y += *b);

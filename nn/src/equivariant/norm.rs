@@ -249,7 +249,7 @@ vectorised! {
     /// Rows `chunk` of the output.
     fn normalise<T>(op: &NormOp, slots: &[Ready<T>], chunk: Range<usize>, x: &[T], w: &[T], bias: &[T], y: &mut [T]) {
         let mut shift = [T::zero(); 32];
-        for (row, y) in chunk.zip(y.chunks_exact_mut(op.dim)) {
+        for (row, y) in chunk.zip(y.chunks_exact_mut(op.dim.max(1))) {
             let x = &x[row * op.dim..][..op.dim];
             for ready in slots {
                 let slot = ready.slot;
@@ -304,7 +304,7 @@ vectorised! {
         op: &NormOp, slots: &[Ready<T>], chunk: Range<usize>, x: &[T], dy: &[T], w: &[T], dx: &mut [T],
     ) {
         let (mut shift, mut mean) = ([T::zero(); 32], [T::zero(); 32]);
-        for (row, dx) in chunk.zip(dx.chunks_exact_mut(op.dim)) {
+        for (row, dx) in chunk.zip(dx.chunks_exact_mut(op.dim.max(1))) {
             for ready in slots {
                 let slot = ready.slot;
                 op.turned(row, slot.l, &ready.mean, &mut shift);

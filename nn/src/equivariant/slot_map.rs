@@ -55,8 +55,9 @@ impl SlotMap {
     /// Adds to the rows of `y` what those of `x`, all of one class, are mapped to.
     pub(super) fn add<T: Real>(&self, weights: &[T], class: usize, x: &[T], y: &mut [T]) {
         let (din, dout) = (self.input.dim(), self.output.dim());
-        for (x, y) in x.chunks(rows::TILE * din.max(1)).zip(y.chunks_mut(rows::TILE * dout.max(1))) {
-            let count = x.len() / din;
+        for tile in rows::tiles(&(0..x.len() / din.max(1))) {
+            let (count, x) = (tile.len(), &x[tile.start * din..tile.end * din]);
+            let y = &mut y[tile.start * dout..tile.end * dout];
             for path in &self.paths {
                 let (stride, first) = (self.classes * path.shape[1], path.offset + class * path.shape[1]);
                 let weight = View::rows(weights, path.shape, stride, first);

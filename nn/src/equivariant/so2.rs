@@ -121,17 +121,18 @@ impl EdgeProduct {
                 }
             }
         }
-        let loops = [0, 1].map(|source: usize| SlotMap {
-            input: sources[source].clone(),
-            output: output.clone(),
-            paths: Vec::new(),
-            classes: 1,
-        });
+        let loops = || {
+            [0, 1].map(|source: usize| SlotMap {
+                input: sources[source].clone(),
+                output: output.clone(),
+                paths: Vec::new(),
+                classes: 1,
+            })
+        };
+        let (loops, loops_back) = (loops(), loops());
         let parts = blocks.iter().map(|b| Part { start: b.offset, len: b.len(), terms: Vec::new() }).collect();
-        let loops_back = loops.each_ref().map(SlotMap::back);
         let mut tables = Tables { sources, output, blocks, size, loops, loops_back, terms: Vec::new(), parts, paths };
         tables.add_terms(convention);
-        tables.loops_back = tables.loops.each_ref().map(SlotMap::back);
         EdgeProduct { tables: Arc::new(tables) }
     }
 
@@ -226,6 +227,14 @@ impl NodeProduct {
         self_loops: usize,
     ) -> Result<Tensor> {
         let (nodes, dim) = node.dims2()?;
+        let expected = self.turns.dim();
+        if dim != expected {
+            return Err(Error::Shape {
+                operation: "NodeProduct",
+                expected: format!("nodes of {expected} columns"),
+                found: format!("{dim}"),
+            });
+        }
         let ends = Ends::new(frames, &self.turns, nodes)?;
         self.product.check([(frames.len(), 2 * dim), edge.dims2()?], self_loops)?;
         self.product.apply(node, edge, weights, self_loops, Some(ends))
@@ -270,5 +279,6 @@ impl Tables {
             first += len;
             second += shape[1];
         }
+        self.loops_back = self.loops.each_ref().map(SlotMap::back);
     }
 }

@@ -34,13 +34,13 @@ fn cut(parts: &[Range<usize>], target: usize) -> Vec<Range<usize>> {
     out
 }
 
-/// Rows of a tile: a kernel that goes over the rows of a chunk many times does so tile by tile, each near at hand.
-pub const TILE: usize = 48;
+/// Most rows of a tile.
+const TILE: usize = 48;
 
-/// Cuts a chunk into tiles.
-pub fn tiles(chunk: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
-    let end = chunk.end;
-    chunk.clone().step_by(TILE).map(move |start| start..(start + TILE).min(end))
+/// Cuts a chunk evenly into tiles: a kernel that goes over the rows of a chunk many times does so tile by tile, each near at
+/// hand. Even, because products of a single row may round otherwise than those of more.
+pub fn tiles(chunk: &Range<usize>) -> Vec<Range<usize>> {
+    cut(std::slice::from_ref(chunk), TILE)
 }
 
 /// Groups of rows whose contributions to a sum are added up in order. They depend on the rows alone, so that the sum does not

@@ -75,7 +75,7 @@ impl Operation for DenseOp {
         let [x, w, b] = [inputs[0].data, inputs[1].data, inputs[2].data];
         let (count, [outputs, ins]) = (inputs[0].rows(), [inputs[1].dims[0], inputs[1].dims[1]]);
         let y = rows::build(outputs, &rows::all(count), |chunk, y| {
-            y.chunks_exact_mut(outputs).for_each(|y| y.copy_from_slice(b));
+            y.chunks_exact_mut(outputs.max(1)).for_each(|y| y.copy_from_slice(b));
             let x = View::rows(&x[chunk.start * ins..], [chunk.len(), ins], ins, 0);
             let w = View::rows(w, [outputs, ins], ins, 0).t();
             multiply(x, w, &mut ViewMut::rows(y, [chunk.len(), outputs], outputs, 0), 1.0, true);

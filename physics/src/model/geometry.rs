@@ -37,8 +37,8 @@ pub struct GeometryOptions {
     pub execution: Execution,
 }
 
-/// In f32 a Gaussian below this is zero. Beside its largest neighbour (at least 0.88) it could not be seen, but its products with
-/// gradients, and their squares in Adam, would be subnormal numbers, which cost some processors a hundred times as much.
+/// In f32 a Gaussian below this is zero: nothing that a sum of f32 could see, but its products with gradients, and their squares
+/// in Adam, would be subnormal numbers, which cost some processors a hundred times as much.
 const SMALLEST_GAUSSIAN: f64 = 1e-10;
 
 /// Range of the Gaussians of the initial edge features, angstrom (fixed in the original).

@@ -53,7 +53,8 @@ impl Operation for Product {
         let z = rows::build(dout, &rows::chunks(&self.parts(count)), |chunk, z| {
             let loops = chunk.start < self.self_loops;
             let mut space = Vec::new();
-            for (tile, z) in rows::tiles(&chunk).zip(z.chunks_mut(rows::TILE * dout.max(1))) {
+            for tile in rows::tiles(&chunk) {
+                let z = &mut z[(tile.start - chunk.start) * dout..(tile.end - chunk.start) * dout];
                 let pair = self.pair(&tile, inputs[0].data, &mut space);
                 let edge = &inputs[1].data[tile.start * d1..tile.end * d1];
                 t.multiply(loops, [pair, edge], inputs[2].data, z);
@@ -71,7 +72,7 @@ impl Operation for Product {
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let (t, count) = (&self.tables, inputs[1].rows());
         let ([d0, d1], dout) = ([t.sources[0].dim(), t.sources[1].dim()], t.output.dim());
-        let transposed = t.transposed(inputs[2].data);
+        let transposed = if wanted[0] || wanted[1] { t.transposed(inputs[2].data) } else { Vec::new() };
         let groups = rows::groups(&self.parts(count));
         let from_nodes = self.ends.as_ref().filter(|_| wanted[0]);
         let widths = [if wanted[0] && self.ends.is_none() { d0 } else { 0 }, if wanted[1] { d1 } else { 0 }];

@@ -30,7 +30,7 @@ fn wide_registers() -> bool {
 /// `c = scale * a b`, or `c += scale * a b` when `accumulate`; rows of `c` are `stride` apart.
 ///
 /// # Safety
-/// [`fits`] holds; `b` has as many rows as `a` columns; all elements of `c` may be written by this thread alone, and lie in
+/// [`fits`] holds, with one row and column at least; `b` has as many rows as `a` columns; all elements of `c` may be written by this thread alone, and lie in
 /// neither view.
 #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "nothing fits there"))]
 pub(super) unsafe fn multiply<T: Real>(a: View<T>, b: View<T>, c: *mut T, stride: usize, scale: f64, accumulate: bool) {
@@ -121,10 +121,10 @@ mod x86 {
         unsafe fn block<const R: usize, const V: usize>(&self, row: usize) {
             let last: __mmask16 = u16::MAX >> (LANES * V - self.columns);
             let mask = |v: usize| if v + 1 < V { u16::MAX } else { last };
-            // SAFETY: the rows are there, and masked columns are not touched. Only the pointers behind the last step of the
-            // depth, which nobody follows, may lead elsewhere.
+            // SAFETY: the rows are there, and masked columns are not touched. Only pointers that nobody follows, those behind
+            // the last step of the depth, may lead elsewhere.
             unsafe {
-                let (mut a, mut b) = (self.a.add(row * self.a_strides[0]), self.b);
+                let (mut a, mut b) = (self.a.wrapping_add(row * self.a_strides[0]), self.b);
                 let mut sums = [[_mm512_setzero_ps(); V]; R];
                 for _ in 0..self.depth {
                     let mut of_b = [_mm512_setzero_ps(); V];

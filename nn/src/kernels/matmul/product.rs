@@ -111,6 +111,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nothing_times_something_is_nothing() {
+        let (a, b) = (vec![1.0f32; 15], Vec::new());
+        assert!(product(View::rows(&a, [5, 3], 3, 0), View::rows(&b, [3, 0], 0, 0)).is_empty());
+        assert!(product(View::rows(&b, [0, 3], 3, 0), View::rows(&a, [3, 5], 5, 0)).is_empty());
+        assert_eq!(product(View::rows(&b, [2, 0], 0, 0), View::rows(&b, [0, 2], 2, 0)), [0.0; 4]);
+    }
+
+    #[test]
     fn equals_the_definition_in_every_layout() {
         let wave = |n: usize, f: f64| (0..n).map(|k| (k as f64 * f).sin()).collect::<Vec<_>>();
         for (m, k, n) in [(3, 5, 1500), (700, 7, 9), (1, 4, 600), (2, 0, 3), (0, 2, 3), (600, 3, 513), (512, 1100, 130)]

@@ -92,9 +92,13 @@ impl TrainConfig {
             wrong("schedule.by", "\"time\" needs max_seconds, found none".into());
         }
         let optimizer = self.optimizer.validate().err();
-        // With epochs the data says how many steps there are; a rate that is wrong is told already.
-        let steps = self.steps.filter(|steps| *steps > 0 && self.epochs.is_none() && optimizer.is_none());
-        let schedule = steps.and_then(|n| Schedule::new(self.schedule, self.optimizer.learning_rate, n).err());
+        // With epochs the data says how many steps there are, and no number would be too small. A schedule of a rate that is
+        // wrong cannot be judged.
+        let rate = self.optimizer.learning_rate;
+        let steps = self.steps.filter(|_| self.epochs.is_none());
+        let steps =
+            steps.or(self.epochs.map(|_| u64::MAX)).filter(|steps| *steps > 0 && rate.is_finite() && rate >= 0.0);
+        let schedule = steps.and_then(|steps| Schedule::new(self.schedule, rate, steps).err());
         problems.into_iter().chain(optimizer).chain(schedule).collect()
     }
 
@@ -122,6 +126,9 @@ mod tests {
         let told: Vec<String> = many.problems().iter().map(ToString::to_string).collect();
         assert_eq!(told, ["steps", "batch", "keep_last"].map(|key| format!("{key}: expected at least 1, found 0")));
         assert!(TrainConfig::default().validate().is_err());
+        let schedule = ScheduleConfig { warmup_fraction: 2.0, ..ScheduleConfig::default() };
+        let late = TrainConfig { epochs: Some(3), schedule, ..TrainConfig::default() };
+        assert!(late.validate().unwrap_err().to_string().starts_with("schedule.warmup_fraction"));
     }
 
     #[test]
