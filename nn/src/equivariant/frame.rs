@@ -110,12 +110,12 @@ impl EdgeFrames {
 }
 
 /// The layout of the features of both ends, first node's slots then second's.
-pub(super) fn pair_layout(node: &Layout) -> Layout {
+fn pair_layout(node: &Layout) -> Layout {
     Layout::new(&concat(&[node.irreps(), node.irreps()]))
 }
 
 /// Both ends' node features in the edge frame: `x` `[nodes, dim]` (global frame) -> `[edges, 2 dim]` in
-/// [`pair_layout`].
+/// the layout of the first node's slots followed by the second's.
 ///
 /// # Errors
 /// Shapes that do not fit the frames.
