@@ -62,6 +62,14 @@ fn rotation() -> impl Strategy<Value = Matrix3<f64>> {
     })
 }
 
+/// Self-loops, then edges in all directions.
+fn frames(nodes: usize, edges: usize, loops: usize) -> Arc<EdgeFrames> {
+    let ends: Vec<_> = (0..edges).map(|e| if e < loops { [e, e] } else { [e % nodes, (3 * e + 1) % nodes] }).collect();
+    let wave = |e: usize, k: f64| if e < loops { 0.0 } else { (e as f64 * k).sin() };
+    let vectors: Vec<_> = (0..edges).map(|e| [wave(e, 0.7), wave(e, 1.1), wave(e, 1.9)]).collect();
+    Arc::new(EdgeFrames::new(nodes, &ends, &vectors, 4).unwrap())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -112,10 +120,7 @@ proptest! {
         prop_assume!(!product.product().paths().is_empty());
         let weights = SeparateWeights::new(&p.root(), product.product().paths()).unwrap();
         let (nodes, loops) = (5, loops.min(edges));
-        let ends: Vec<_> = (0..edges).map(|e| if e < loops { [e, e] } else { [e % nodes, (3 * e + 1) % nodes] }).collect();
-        let wave = |e: usize, k: f64| if e < loops { 0.0 } else { (e as f64 * k).sin() };
-        let vectors: Vec<_> = (0..edges).map(|e| [wave(e, 0.7), wave(e, 1.1), wave(e, 1.9)]).collect();
-        let frames = Arc::new(EdgeFrames::new(nodes, &ends, &vectors, 4).unwrap());
+        let frames = frames(nodes, edges, loops);
         let [x, y] = [("x", nodes, &node), ("y", edges, &edge)]
             .map(|(name, rows, irreps)| Var::from_tensor(&random(&p, name, rows, irreps.dim())).unwrap());
         let pair = gather_rotated(&frames, &Layout::new(&node), &x).unwrap();
@@ -163,10 +168,7 @@ proptest! {
 fn single_precision_agrees_with_double() {
     let irreps: Irreps = "32x0e+16x1o+8x2e+3x1e".parse().unwrap();
     let (nodes, edges, loops) = (70, 270, 70);
-    let ends: Vec<_> = (0..edges).map(|e| if e < loops { [e, e] } else { [e % nodes, (3 * e + 1) % nodes] }).collect();
-    let wave = |e: usize, k: f64| if e < loops { 0.0 } else { (e as f64 * k).sin() };
-    let vectors: Vec<_> = (0..edges).map(|e| [wave(e, 0.7), wave(e, 1.1), wave(e, 1.9)]).collect();
-    let frames = Arc::new(EdgeFrames::new(nodes, &ends, &vectors, 4).unwrap());
+    let frames = frames(nodes, edges, loops);
     let p = parameters(5);
     let inputs = [("x", nodes), ("y", edges), ("cotangent", edges)].map(|(n, rows)| random(&p, n, rows, irreps.dim()));
     let product = NodeProduct::new(&irreps, &irreps, 4, &irreps, Convention::V035);
