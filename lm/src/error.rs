@@ -52,6 +52,12 @@ impl From<candle_core::Error> for Error {
     }
 }
 
+/// What candle says about a file, without the backtrace that it adds where `RUST_BACKTRACE` is set.
+pub(crate) fn reason(error: &candle_core::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().into()
+}
+
 /// For a task that the training loop of the floor below runs.
 impl From<Error> for tesseral_nn::Error {
     fn from(error: Error) -> Self {

@@ -1,5 +1,6 @@
 //! What a Hugging Face folder of a model that is no decoder holds: settings, tokenizer, tensors.
 
+use crate::error::reason;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, pickle, safetensors};
 use candle_nn::VarBuilder;
@@ -44,7 +45,7 @@ pub(super) fn tokenizer(folder: &Path) -> Result<Tokenizer> {
 pub(super) fn tensors(folder: &Path) -> Result<HashMap<String, Tensor>> {
     let mut tensors = HashMap::new();
     for file in files(folder)? {
-        let fail = |e: candle_core::Error| Error::format(&file, e.to_string());
+        let fail = |e: candle_core::Error| Error::format(&file, reason(&e));
         let read = match file.extension().is_some_and(|end| end == "safetensors") {
             true => safetensors::load(&file, &Device::Cpu).map_err(fail)?.into_iter().collect(),
             false => pickle::read_all(&file).map_err(fail)?,

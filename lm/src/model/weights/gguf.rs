@@ -2,6 +2,7 @@
 //! order of interleaved rotary pairs, which is undone here.
 
 use super::{Storage, Weights, check, kept};
+use crate::error::reason;
 use crate::model::llama::LlamaConfig;
 use crate::{Error, Result};
 use candle_core::quantized::gguf_file::{Content, Value};
@@ -18,7 +19,7 @@ use std::path::Path;
 /// [`Error::Io`], or [`Error::Format`] for a file that is not GGUF.
 pub(crate) fn open(path: &Path) -> Result<(Content, BufReader<File>)> {
     let mut file = BufReader::new(File::open(path).map_err(Error::io(path))?);
-    let content = Content::read(&mut file).map_err(|e| Error::format(path, format!("GGUF header: {e}")))?;
+    let content = Content::read(&mut file).map_err(|e| Error::format(path, format!("GGUF header: {}", reason(&e))))?;
     Ok((content, file))
 }
 
@@ -45,7 +46,7 @@ pub fn read(path: &Path, storage: Storage) -> Result<Weights> {
     check(path, &config, &shapes)?;
     let mut tensors = BTreeMap::new();
     for (name, gguf) in names {
-        let fail = |e: candle_core::Error| Error::format(path, format!("{gguf}: {e}"));
+        let fail = |e: candle_core::Error| Error::format(path, format!("{gguf}: {}", reason(&e)));
         let tensor =
             content.tensor(&mut file, gguf, &Device::Cpu).map_err(fail)?.dequantize(&Device::Cpu).map_err(fail)?;
         let heads = match name.split('.').nth_back(1) {

@@ -123,6 +123,9 @@ fn a_file_that_is_not_gguf_or_is_cut_is_refused() {
     refused(&file, "GGUF header");
     fs::write(&file, b"GGUF\x03\0\0\0\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\x00").unwrap();
     refused(&file, "GGUF header");
+    // Also where candle adds a backtrace.
+    let message = Weights::open(&file, Storage::F32).unwrap_err().to_string();
+    assert_eq!(message.lines().count(), 1, "{message}");
     fs::write(folder.path().join("b.gguf"), b"").unwrap();
     let message = Weights::open(folder.path(), Storage::F32).unwrap_err().to_string();
     assert!(message.ends_with("found several .gguf files"), "{message}");
