@@ -58,6 +58,20 @@ pub(crate) fn reason(error: &candle_core::Error) -> String {
     text.lines().next().unwrap_or_default().into()
 }
 
+/// What a value is, in words.
+pub(crate) fn kind(value: &serde_json::Value) -> &'static str {
+    use serde_json::Value;
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(list) if list.is_empty() => "an empty list",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
 /// For a task that the training loop of the floor below runs.
 impl From<Error> for tesseral_nn::Error {
     fn from(error: Error) -> Self {

@@ -2,6 +2,7 @@
 
 use super::packing::Document;
 use super::sft;
+use crate::error::kind;
 use crate::model::chat::{ChatTemplate, Message};
 use crate::model::tokenizer::Tokenizer;
 use crate::{Error, Result};
@@ -77,7 +78,7 @@ impl<'a> Reader<'a> {
         match self.content {
             Content::Text(field) => match line.get(field) {
                 Some(Value::String(text)) => Ok(tokenizer.encode(text, true)?.into()),
-                other => Err(Error::config(field, format!("expected a text, found {}", kind(other)))),
+                other => Err(Error::config(field, format!("expected a text, found {}", other.map_or("none", kind)))),
             },
             Content::Conversation(field) => {
                 let turns = Vec::<Message>::deserialize(line.remove(field).unwrap_or(Value::Null));
@@ -90,18 +91,5 @@ impl<'a> Reader<'a> {
                 sft::document(&turns, &sft::Format { encode: &encode, render: &render })
             }
         }
-    }
-}
-
-/// What a field holds, for messages.
-pub(crate) fn kind(value: Option<&Value>) -> &'static str {
-    match value {
-        None => "none",
-        Some(Value::Null) => "null",
-        Some(Value::Bool(_)) => "a truth value",
-        Some(Value::Number(_)) => "a number",
-        Some(Value::String(_)) => "a text",
-        Some(Value::Array(_)) => "a list",
-        Some(Value::Object(_)) => "an object",
     }
 }

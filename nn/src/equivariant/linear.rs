@@ -45,7 +45,6 @@ pub struct Linear {
 #[derive(Debug)]
 struct Tables {
     map: SlotMap,
-    back: SlotMap,
     weights: usize,
     biases: Vec<Range<usize>>, // columns of the 0e slots
 }
@@ -71,7 +70,7 @@ impl Tables {
         let scalars = slots_out.iter().enumerate().filter(|(_, t)| t.ir.is_scalar());
         let biases = scalars.map(|(o, t)| output.columns(o)[0]..output.columns(o)[0] + t.mul).collect();
         let map = SlotMap { input, output, paths, classes };
-        Tables { back: map.back(), map, weights, biases }
+        Tables { map, weights, biases }
     }
 }
 
@@ -176,7 +175,7 @@ impl Operation for LinearOp {
             let mut transposed = vec![T::zero(); w.len()];
             t.map.transpose(w, &mut transposed);
             gradients[0] = rows::build(din, &chunks, |chunk, dx| {
-                t.back.add(&transposed, class(chunk.start), &dy[chunk.start * dout..chunk.end * dout], dx);
+                t.map.add_back(&transposed, class(chunk.start), &dy[chunk.start * dout..chunk.end * dout], dx);
             });
         }
         if wanted[1] {

@@ -26,18 +26,7 @@ pub(super) struct SlotMap {
 }
 
 impl SlotMap {
-    /// The map of gradients: inputs for outputs.
-    pub(super) fn back(&self) -> SlotMap {
-        let swap = |p: &Path| Path { input: p.output, output: p.input, shape: [p.shape[1], p.shape[0]], ..*p };
-        SlotMap {
-            input: self.output.clone(),
-            output: self.input.clone(),
-            paths: self.paths.iter().map(swap).collect(),
-            classes: self.classes,
-        }
-    }
-
-    /// The weights of this map as [`Self::back`] reads them.
+    /// The weights of this map as [`Self::add_back`] reads them: `[output, classes, input]` in the places of their paths.
     pub(super) fn transpose<T: Real>(&self, weights: &[T], out: &mut [T]) {
         for path in &self.paths {
             let [ins, outs] = path.shape;
@@ -54,17 +43,37 @@ impl SlotMap {
 
     /// Adds to the rows of `y` what those of `x`, all of one class, are mapped to.
     pub(super) fn add<T: Real>(&self, weights: &[T], class: usize, x: &[T], y: &mut [T]) {
-        let (din, dout) = (self.input.dim(), self.output.dim());
+        let path = |p: &Path| ([p.input, p.output], p.shape);
+        self.products([&self.input, &self.output], path, weights, class, x, y);
+    }
+
+    /// Adds to the rows of `dx` what follows from the gradients `dy`; `transposed` are weights by [`Self::transpose`].
+    pub(super) fn add_back<T: Real>(&self, transposed: &[T], class: usize, dy: &[T], dx: &mut [T]) {
+        let path = |p: &Path| ([p.output, p.input], [p.shape[1], p.shape[0]]);
+        self.products([&self.output, &self.input], path, transposed, class, dy, dx);
+    }
+
+    /// Either direction: `ends` tells the slots of a path and its channels there.
+    fn products<T: Real>(
+        &self,
+        [from, to]: [&Layout; 2],
+        ends: impl Fn(&Path) -> ([usize; 2], [usize; 2]),
+        weights: &[T],
+        class: usize,
+        x: &[T],
+        y: &mut [T],
+    ) {
+        let (din, dout) = (from.dim(), to.dim());
         for tile in rows::tiles(&(0..x.len() / din.max(1))) {
             let (count, x) = (tile.len(), &x[tile.start * din..tile.end * din]);
             let y = &mut y[tile.start * dout..tile.end * dout];
             for path in &self.paths {
-                let (stride, first) = (self.classes * path.shape[1], path.offset + class * path.shape[1]);
-                let weight = View::rows(weights, path.shape, stride, first);
-                for (a, b) in self.orders(path) {
-                    let from = View::rows(x, [count, path.shape[0]], din, a);
-                    let mut to = ViewMut::rows(y, [count, path.shape[1]], dout, b);
-                    multiply(from, weight, &mut to, path.scale, true);
+                let ([first, second], shape) = ends(path);
+                let weight = View::rows(weights, shape, self.classes * shape[1], path.offset + class * shape[1]);
+                for (a, b) in from.columns(first).iter().zip(to.columns(second)) {
+                    let x = View::rows(x, [count, shape[0]], din, *a);
+                    let mut y = ViewMut::rows(y, [count, shape[1]], dout, *b);
+                    multiply(x, weight, &mut y, path.scale, true);
                 }
             }
         }
@@ -80,16 +89,11 @@ impl SlotMap {
         [x, dy]: [&[T]; 2],
         dw: &mut [T],
     ) {
-        for (a, b) in self.orders(path) {
-            let x = View::rows(x, [count, path.shape[0]], self.input.dim(), a).t();
-            let dy = View::rows(dy, [count, path.shape[1]], self.output.dim(), b);
+        for (a, b) in self.input.columns(path.input).iter().zip(self.output.columns(path.output)) {
+            let x = View::rows(x, [count, path.shape[0]], self.input.dim(), *a).t();
+            let dy = View::rows(dy, [count, path.shape[1]], self.output.dim(), *b);
             let mut to = ViewMut::rows(dw, path.shape, self.classes * path.shape[1], class * path.shape[1]);
             multiply(x, dy, &mut to, path.scale, true);
         }
-    }
-
-    /// First columns of input and output, for each order.
-    fn orders(&self, path: &Path) -> impl Iterator<Item = (usize, usize)> {
-        self.input.columns(path.input).iter().copied().zip(self.output.columns(path.output).iter().copied())
     }
 }

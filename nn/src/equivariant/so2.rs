@@ -76,9 +76,8 @@ struct Tables {
     blocks: Vec<Block>,
     /// Elements of all blocks; the weights of self-loops follow.
     size: usize,
-    /// Self-loops, from either source, and back.
+    /// Self-loops, from either source.
     loops: [SlotMap; 2],
-    loops_back: [SlotMap; 2],
     /// By path, as the weights are.
     terms: Vec<Term>,
     /// What the terms make: blocks, then the weights of self-loops path by path.
@@ -121,17 +120,14 @@ impl EdgeProduct {
                 }
             }
         }
-        let loops = || {
-            [0, 1].map(|source: usize| SlotMap {
-                input: sources[source].clone(),
-                output: output.clone(),
-                paths: Vec::new(),
-                classes: 1,
-            })
-        };
-        let (loops, loops_back) = (loops(), loops());
+        let loops = [0, 1].map(|source: usize| SlotMap {
+            input: sources[source].clone(),
+            output: output.clone(),
+            paths: Vec::new(),
+            classes: 1,
+        });
         let parts = blocks.iter().map(|b| Part { start: b.offset, len: b.len(), terms: Vec::new() }).collect();
-        let mut tables = Tables { sources, output, blocks, size, loops, loops_back, terms: Vec::new(), parts, paths };
+        let mut tables = Tables { sources, output, blocks, size, loops, terms: Vec::new(), parts, paths };
         tables.add_terms(convention);
         EdgeProduct { tables: Arc::new(tables) }
     }
@@ -279,6 +275,5 @@ impl Tables {
             first += len;
             second += shape[1];
         }
-        self.loops_back = self.loops.each_ref().map(SlotMap::back);
     }
 }

@@ -3,6 +3,7 @@
 //! Files: `.jsonl`, one object a line; `.json`, a list of objects, an object whose `data` is such a list, or one object.
 //! The fields of each kind of data set are those of the original's files (see [`super::load`]).
 
+use crate::error::kind;
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -151,19 +152,6 @@ impl Row {
         let list = self.get(field).and_then(Value::as_array).ok_or_else(|| self.wrong(field, "a list of objects"))?;
         let rows = list.iter().enumerate();
         rows.map(|(n, value)| Row::new(value.clone(), &self.file, format!("{}: {field}[{n}]", self.place))).collect()
-    }
-}
-
-/// What a value is, in words.
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(list) if list.is_empty() => "an empty list",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
     }
 }
 

@@ -9,7 +9,8 @@ use super::super::patches::{SIDE, Screenshot};
 use super::super::render::Renderer;
 use super::super::text::{Writing, readable};
 use super::config::{DataConfig, Objective, ScreenshotConfig};
-use crate::data::documents::{Content, Reader, kind};
+use crate::data::documents::{Content, Reader};
+use crate::error::kind;
 use crate::model::tokenizer::Tokenizer;
 use crate::{Error, Result};
 use rand::Rng;
@@ -168,7 +169,10 @@ fn labelled(path: &Path, data: &DataConfig, left: &mut usize, pieces: &mut Vec<P
         let line = line?;
         let wrong = |field: &str, what: &str| {
             let (file, number) = lines.place().unwrap_or((path, 0));
-            Error::format(file, format!("line {number}: {field}: expected {what}, found {}", kind(line.get(field))))
+            Error::format(
+                file,
+                format!("line {number}: {field}: expected {what}, found {}", line.get(field).map_or("none", kind)),
+            )
         };
         let text = |field: &str| line.get(field).and_then(Value::as_str).ok_or_else(|| wrong(field, "a text"));
         let mut drawn = text(&data.field)?.to_string();

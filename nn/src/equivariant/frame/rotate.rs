@@ -67,6 +67,7 @@ fn rotate_slot<T: Real, const N: usize>(turn: &Turn, d: &[T], transpose: bool, a
     let (Some(columns), Some(rows), Some(d)) =
         (turn.from.first_chunk::<N>(), turn.to.first_chunk::<N>(), d.as_chunks::<N>().0.first_chunk::<N>())
     else {
+        debug_assert!(false, "a slot of {N} orders has as many columns, and its D as many rows");
         return;
     };
     let mut c = 0;

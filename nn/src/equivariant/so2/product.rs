@@ -164,8 +164,8 @@ impl Tables {
         let dout = self.output.dim();
         if loops {
             let weights = &transposed[self.size..];
-            let wanted = self.loops_back.iter().zip(dx).filter(|(_, dx)| !dx.is_empty());
-            return wanted.for_each(|(map, dx)| map.add(weights, 0, dz, dx));
+            let wanted = self.loops.iter().zip(dx).filter(|(_, dx)| !dx.is_empty());
+            return wanted.for_each(|(map, dx)| map.add_back(weights, 0, dz, dx));
         }
         let wanted = dx.each_ref().map(|dx| !dx.is_empty());
         for u in self.uses().filter(|u| wanted[u.source]) {
