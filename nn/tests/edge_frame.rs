@@ -133,6 +133,23 @@ proptest! {
         for v in [x.as_tensor(), y.as_tensor(), &weights.first, &weights.second] {
             prop_assert!(largest(a.get(v).unwrap(), b.get(v).unwrap()) < 1e-10);
         }
+
+        // Who asks for some of the gradients gets the same ones.
+        for asked in 1..7usize {
+            let [x, y, w1, w2] = [(x.as_tensor(), 1), (y.as_tensor(), 2), (&weights.first, 4), (&weights.second, 4)]
+                .map(|(t, bit)| if asked & bit > 0 { t.clone() } else { t.detach() });
+            let weights = SeparateWeights { first: w1, second: w2 };
+            let pair = gather_rotated(&frames, &Layout::new(&node), &x).unwrap();
+            for z in [
+                product.forward(&frames, &x, &y, &weights, loops).unwrap(),
+                product.product().forward(&pair, &y, &weights, loops).unwrap(),
+            ] {
+                let some = grads(&z);
+                for v in [&x, &y, &weights.first, &weights.second].into_iter().filter(|v| v.is_variable()) {
+                    prop_assert!(largest(some.get(v).unwrap(), b.get(v).unwrap()) < 1e-10, "{asked}");
+                }
+            }
+        }
     }
 
     #[test]

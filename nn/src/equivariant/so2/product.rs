@@ -72,7 +72,8 @@ impl Operation for Product {
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let (t, count) = (&self.tables, inputs[1].rows());
         let ([d0, d1], dout) = ([t.sources[0].dim(), t.sources[1].dim()], t.output.dim());
-        let transposed = if wanted[0] || wanted[1] { t.transposed(inputs[2].data) } else { Vec::new() };
+        let of_features = wanted[0] || wanted[1];
+        let transposed = if of_features { t.transposed(inputs[2].data) } else { Vec::new() };
         let groups = rows::groups(&self.parts(count));
         let from_nodes = self.ends.as_ref().filter(|_| wanted[0]);
         let widths = [if wanted[0] && self.ends.is_none() { d0 } else { 0 }, if wanted[1] { d1 } else { 0 }];
@@ -91,6 +92,9 @@ impl Operation for Product {
                 let dz = &dz[tile.start * dout..tile.end * dout];
                 if wanted[2] {
                     t.add_matrix_gradients(loops, n, [pair, edge], dz, &mut shared.matrices);
+                }
+                if !of_features {
+                    continue;
                 }
                 let (own_pair, rest) = dpair.split_at_mut(n * widths[0]);
                 let (own_edge, others) = dedge.split_at_mut(n * widths[1]);
