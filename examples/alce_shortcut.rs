@@ -18,7 +18,7 @@ use tesseral::lm::evaluation::compat::Compat;
 use tesseral::lm::evaluation::entailment::cached::Cached;
 use tesseral::lm::evaluation::entailment::lexical::Lexical;
 use tesseral::lm::evaluation::metrics::sentences;
-use tesseral::lm::evaluation::python::numpy::RandomState;
+use tesseral::lm::python::numpy::RandomState;
 
 #[derive(Deserialize)]
 struct Question {

@@ -16,9 +16,9 @@ use tesseral::lm::evaluation::helmet::data;
 use tesseral::lm::evaluation::helmet::judge::{Judge, Prompts, Summary, SummaryVerdict, Verdicts, judge_summaries};
 use tesseral::lm::evaluation::metrics::answer::scores;
 use tesseral::lm::evaluation::metrics::sentences::split;
-use tesseral::lm::evaluation::python::mersenne::Random;
 use tesseral::lm::evaluation::store::Store;
 use tesseral::lm::model::weights::Storage;
+use tesseral::lm::python::mersenne::Random;
 
 /// Words of the candidates that are the beginning of a text.
 const LEAD: usize = 100;

@@ -1,7 +1,7 @@
 //! Evaluation: requests to a model, the tasks that make them of data, and the numbers that come of the answers.
 //!
 //! Modules, each using only those above it: [`request`] (what a model is asked), [`compat`] (quirks of original code),
-//! [`python`] (random generators of the originals), [`metrics`] (of texts and rankings), [`backend`] (who answers),
+//! [`metrics`] (of texts and rankings), [`backend`] (who answers),
 //! [`store`] (answers kept, one line each), [`ask`] (requests answered from the store or a back-end), [`task`], [`report`]; then the
 //! benchmarks, which do not know each other: [`helmet`], [`llmbar`], [`alce`] (with [`entailment`]), [`in_context`];
 //! last [`tasks`], which makes tasks of files.
@@ -15,7 +15,6 @@ pub mod helmet;
 pub mod in_context;
 pub mod llmbar;
 pub mod metrics;
-pub mod python;
 pub mod report;
 pub mod request;
 pub mod store;

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use rand::seq::{SliceRandom, index};
 use tesseral_nn::rng::Streams;
 
+use crate::python::numpy::Generator;
 use crate::{Error, Result};
 
 /// How much of a source is taken.
@@ -71,11 +72,12 @@ pub fn rows_of_run(steps: u64, batch: u64, accumulation: u64, devices: u64, shar
 /// Rows of each source in one epoch.
 ///
 /// Proportions: `floor(epoch * p / sum p)`; what is missing to `epoch`, less than the number of sources, goes one each
-/// to sources drawn without replacement. Repeats: `floor(repeat * size)`, whatever `epoch`.
+/// to sources drawn without replacement, by NumPy's generator of this `seed` as in MosaicML streaming, so that the counts
+/// are those of the original. Repeats: `floor(repeat * size)`, whatever `epoch`.
 ///
 /// Errors: [`Error::Config`] for proportions beside repeats, a sum of proportions that is 0, proportions without
 /// `epoch`, or rows asked of an empty source.
-pub fn quotas(sources: &[(usize, Share)], epoch: Option<usize>, streams: Streams) -> Result<Vec<usize>> {
+pub fn quotas(sources: &[(usize, Share)], epoch: Option<usize>, seed: u64) -> Result<Vec<usize>> {
     let proportions: Vec<f64> = sources
         .iter()
         .filter_map(|(_, share)| if let Share::Proportion(p) = share { Some(*p) } else { None })
@@ -89,7 +91,7 @@ pub fn quotas(sources: &[(usize, Share)], epoch: Option<usize>, streams: Streams
         return Err(Error::config("sources", "expected a proportion for all or for none, found both"));
     } else {
         let epoch = epoch.ok_or_else(|| Error::config("epoch", "expected its rows beside proportions, found none"))?;
-        apportion(&proportions, epoch, streams)?
+        apportion(&proportions, epoch, seed)?
     };
     match quotas.iter().zip(sources).position(|(&quota, &(size, _))| quota > 0 && size == 0) {
         Some(k) => {
@@ -99,7 +101,7 @@ pub fn quotas(sources: &[(usize, Share)], epoch: Option<usize>, streams: Streams
     }
 }
 
-fn apportion(proportions: &[f64], epoch: usize, streams: Streams) -> Result<Vec<usize>> {
+fn apportion(proportions: &[f64], epoch: usize, seed: u64) -> Result<Vec<usize>> {
     let sum: f64 = proportions.iter().sum();
     if !(sum.is_finite() && sum > 0.0) {
         return Err(Error::config("sources", format!("expected proportions with a positive sum, found {sum}")));
@@ -108,7 +110,7 @@ fn apportion(proportions: &[f64], epoch: usize, streams: Streams) -> Result<Vec<
     let missing = epoch.saturating_sub(quotas.iter().sum());
     // A source that was asked for nothing gets nothing.
     let wanted: Vec<usize> = (0..quotas.len()).filter(|&k| proportions[k] > 0.0).collect();
-    let drawn = index::sample(&mut streams.stream("mixing.remainder", &[]), wanted.len(), missing.min(wanted.len()));
+    let drawn = Generator::new(seed).choice(wanted.len(), missing.min(wanted.len()))?;
     drawn.into_iter().for_each(|k| quotas[wanted[k]] += 1);
     Ok(quotas)
 }
@@ -141,7 +143,7 @@ impl Mixture {
     /// A mixture over sources of the given sizes. Errors: those of [`quotas`]; [`Error::Config`] for no row at all, or
     /// more than 2^32 of one source.
     pub fn new(sources: &[(usize, Share)], epoch: Option<usize>, streams: Streams) -> Result<Self> {
-        let quotas = quotas(sources, epoch, streams)?;
+        let quotas = quotas(sources, epoch, streams.seed())?;
         let sizes: Vec<usize> = sources.iter().map(|&(size, _)| size).collect();
         if quotas.iter().all(|&quota| quota == 0) {
             return Err(Error::config("sources", "expected one row at least, found none"));
@@ -220,13 +222,13 @@ mod tests {
 
     #[test]
     fn shares_that_contradict_each_other() {
-        let streams = Streams::new(1);
-        assert!(quotas(&[(1, Share::Repeat(1.0)), (1, Share::Proportion(1.0))], Some(2), streams).is_err());
-        assert!(quotas(&[(1, Share::Proportion(1.0))], None, streams).is_err());
-        assert!(quotas(&[(1, Share::Proportion(0.0))], Some(1), streams).is_err());
-        assert!(quotas(&[(0, Share::Proportion(1.0))], Some(1), streams).is_err());
-        assert!(Mixture::new(&[(5, Share::Repeat(0.0))], None, streams).is_err());
-        assert_eq!(quotas(&[(5, Share::Repeat(2.5)), (3, Share::Repeat(1.0))], None, streams).unwrap(), [12, 3]);
+        let seed = 1;
+        assert!(quotas(&[(1, Share::Repeat(1.0)), (1, Share::Proportion(1.0))], Some(2), seed).is_err());
+        assert!(quotas(&[(1, Share::Proportion(1.0))], None, seed).is_err());
+        assert!(quotas(&[(1, Share::Proportion(0.0))], Some(1), seed).is_err());
+        assert!(quotas(&[(0, Share::Proportion(1.0))], Some(1), seed).is_err());
+        assert!(Mixture::new(&[(5, Share::Repeat(0.0))], None, Streams::new(seed)).is_err());
+        assert_eq!(quotas(&[(5, Share::Repeat(2.5)), (3, Share::Repeat(1.0))], None, seed).unwrap(), [12, 3]);
     }
 
     proptest! {

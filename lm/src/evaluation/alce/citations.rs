@@ -10,7 +10,7 @@ use crate::Result;
 use crate::evaluation::compat::Compat;
 use crate::evaluation::entailment::cached::Cached;
 use crate::evaluation::entailment::{Entailment, Pair};
-use crate::evaluation::python::text::strip;
+use crate::python::text::strip;
 use foldhash::fast::FixedState;
 use std::collections::{BTreeMap, HashMap};
 

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::evaluation::entailment::Entailment;
 use crate::evaluation::metrics::rouge::{self, Vocabulary};
 use crate::evaluation::metrics::text::{Answer, normalize_answer};
-use crate::evaluation::python::text::{split, strip};
+use crate::python::text::{split, strip};
 use std::collections::HashSet;
 
 /// Length in words.

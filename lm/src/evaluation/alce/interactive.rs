@@ -7,7 +7,7 @@ use super::prompt::{Passages, Prompts};
 use super::search::Search;
 use super::text;
 use crate::evaluation::metrics::sentences;
-use crate::evaluation::python::text::{is_space, strip};
+use crate::python::text::{is_space, strip};
 
 /// What ends a turn.
 pub const STOP: [&str; 2] = ["\n", "\n\n"];

@@ -3,7 +3,7 @@
 use super::data::{Dataset, Document};
 use super::search::Search;
 use super::text;
-use crate::evaluation::python::text::{is_space, strip};
+use crate::python::text::{is_space, strip};
 
 /// Cites. `overwrite`: statements that cite already are cited anew. The citation stands before its statement.
 pub fn cite(

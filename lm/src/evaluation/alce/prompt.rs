@@ -2,8 +2,8 @@
 
 use super::data::{Document, Row, Texts};
 use crate::evaluation::compat::Compat;
-use crate::evaluation::python::numpy::RandomState;
-use crate::evaluation::python::text::is_space;
+use crate::python::numpy::RandomState;
+use crate::python::text::is_space;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::evaluation::compat::Compat;
 use crate::evaluation::entailment::{Entailment, Pair};
 use crate::evaluation::metrics::sentences;
-use crate::evaluation::python::text::strip;
+use crate::python::text::strip;
 use serde::{Deserialize, Serialize};
 
 /// What is summed over the statements.

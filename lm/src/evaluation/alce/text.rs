@@ -3,7 +3,7 @@
 use super::data::Dataset;
 use crate::evaluation::compat::Compat;
 use crate::evaluation::metrics::sentences;
-use crate::evaluation::python::text::{is_space, strip};
+use crate::python::text::{is_space, strip};
 use regex::Regex;
 use std::sync::LazyLock;
 

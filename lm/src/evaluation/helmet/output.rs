@@ -1,6 +1,6 @@
 //! The answer within what a model wrote.
 
-use crate::evaluation::python::text::strip;
+use crate::python::text::strip;
 use crate::{Error, Result};
 use regex::Regex;
 use std::sync::LazyLock;

@@ -1,9 +1,9 @@
 //! Which examples are asked and which are shown as solved: drawn as the original draws, bit for bit.
 
 use super::data::Row;
-use crate::evaluation::python::mersenne::Random;
-use crate::evaluation::python::numpy::{Generator, RandomState};
-use crate::evaluation::python::text_seed;
+use crate::python::mersenne::Random;
+use crate::python::numpy::{Generator, RandomState};
+use crate::python::text_seed;
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 

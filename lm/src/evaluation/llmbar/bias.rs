@@ -4,7 +4,7 @@
 use super::dataset::Dataset;
 use super::stored::{Outcome, Pair, Tree};
 use super::winner::{Order, Winner};
-use crate::evaluation::python::text::split;
+use crate::python::text::split;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::Serialize;

@@ -7,8 +7,8 @@ use super::verdict::{self, Verdict};
 use super::winner::{Order, Winner};
 use crate::evaluation::ask::Asker;
 use crate::evaluation::compat::Compat;
-use crate::evaluation::python::text::strip;
 use crate::evaluation::request::{Prompt, Request, Response};
+use crate::python::text::strip;
 use crate::{Error, Result};
 
 /// What was asked about one example, and what came of it.

@@ -1,7 +1,7 @@
 //! Completions read: winners, ratings, explanations for the other order.
 
 use super::winner::Winner;
-use crate::evaluation::python::text::strip;
+use crate::python::text::strip;
 use regex::Regex;
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! Prompt files: ChatML text with fields in braces, as `str.format` of Python fills them.
 
 use crate::evaluation::compat::Compat;
-use crate::evaluation::python::text::strip;
 use crate::model::chat::Message;
+use crate::python::text::strip;
 use crate::{Error, Result};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};

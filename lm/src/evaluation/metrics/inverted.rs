@@ -1,6 +1,6 @@
 //! Which passages a term stands in, and how often.
 
-use crate::evaluation::python::text::is_word;
+use crate::python::text::is_word;
 use rayon::prelude::*;
 use std::collections::HashMap;
 

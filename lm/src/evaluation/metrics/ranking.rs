@@ -24,11 +24,8 @@ pub fn parse_rankings(output: &str) -> Vec<(String, f64)> {
             (longest, length) = (run, letters);
         }
     }
-    let ids: Vec<&str> = if longest.is_empty() {
-        vec![&plain]
-    } else {
-        longest.split('>').map(crate::evaluation::python::text::strip).collect()
-    };
+    let ids: Vec<&str> =
+        if longest.is_empty() { vec![&plain] } else { longest.split('>').map(crate::python::text::strip).collect() };
     let mut seen: HashSet<&str, FixedState> = HashSet::default();
     let places = (0..ids.len()).map(|place| (ids.len() - place) as f64);
     ids.iter().zip(places).filter(|(id, _)| seen.insert(**id)).map(|(id, score)| ((*id).to_owned(), score)).collect()

@@ -7,7 +7,7 @@
 mod parameters;
 mod tokens;
 
-use crate::evaluation::python::text::{is_space, strip};
+use crate::python::text::{is_space, strip};
 use parameters::{Case, Parameters};
 use tokens::{Token, is_closing, is_end, is_no_word};
 

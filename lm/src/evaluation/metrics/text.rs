@@ -1,7 +1,7 @@
 //! Match of a short answer with a reference, after SQuAD's normalization (Rajpurkar et al. 2016, arXiv 1606.05250).
 
 use super::multiset;
-use crate::evaluation::python::text::{is_space, is_word};
+use crate::python::text::{is_space, is_word};
 use crate::{Error, Result};
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use super::words::{ADJECTIVES, NOUNS};
 use super::{Generator, place, stream, uuid};
-use crate::evaluation::python::mersenne::Random;
+use crate::python::mersenne::Random;
 use crate::{Error, Result};
 use serde_json::{Value, json};
 use std::collections::HashSet;

@@ -6,8 +6,8 @@ use super::verdict::{number, parse_summary_verdict};
 use crate::Result;
 use crate::evaluation::ask::Asker;
 use crate::evaluation::metrics::sentences::split;
-use crate::evaluation::python::text::strip;
 use crate::evaluation::request::Response;
+use crate::python::text::strip;
 
 /// A summary to be judged.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use crate::evaluation::helmet::data::Row;
 use crate::evaluation::helmet::dataset::Book;
 use crate::evaluation::helmet::example::Example;
 use crate::evaluation::helmet::sampling::{Sampling, by_shuffle, shuffled};
-use crate::evaluation::python::text::strip;
+use crate::python::text::strip;
 use crate::{Error, Result};
 
 pub(super) fn examples(task: Book, rows: Vec<Row>, sampling: &Sampling) -> Result<Vec<Example>> {

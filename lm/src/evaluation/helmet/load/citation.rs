@@ -5,7 +5,7 @@ use crate::evaluation::helmet::data::Row;
 use crate::evaluation::helmet::example::{Example, Unit};
 use crate::evaluation::helmet::sampling::{Sampling, by_shuffle, seed_of};
 use crate::evaluation::helmet::template::fill;
-use crate::evaluation::python::mersenne::Random;
+use crate::python::mersenne::Random;
 use crate::{Error, Result};
 use serde_json::Value;
 

@@ -89,7 +89,7 @@ fn step(column: &mut [u64], rows: &[u64]) {
 #[cfg(test)]
 mod tests {
     use super::Rows;
-    use crate::evaluation::python::mersenne::Random;
+    use crate::python::mersenne::Random;
 
     /// The table as it is defined.
     fn table(rows: &[u32], others: &[u32]) -> Vec<Vec<usize>> {

@@ -2,7 +2,7 @@
 
 use super::{Bits, fits, masked, span};
 use crate::Result;
-use crate::evaluation::python::twister::Twister;
+use crate::python::twister::Twister;
 use std::ops::Range;
 
 /// Same draws as the functions of `numpy.random` after `numpy.random.seed(seed)`.

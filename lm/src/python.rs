@@ -1,6 +1,7 @@
 //! Random generators of Python and NumPy, bit for bit, and Python's ideas of spaces and words.
 //!
-//! Benchmarks draw their examples with `random` or `numpy.random`; the same prompts need the same draws.
+//! Benchmarks draw their examples, and ProLong's data loader part of its mixture, with `random` or `numpy.random`; the same
+//! prompts and mixtures need the same draws.
 
 pub mod mersenne;
 pub mod numpy;
