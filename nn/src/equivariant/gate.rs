@@ -3,7 +3,7 @@
 
 use super::irreps::{Irrep, Irreps, MulIrrep, Parity, couples, sort};
 use super::layout::Layout;
-use crate::kernels::lanes::update;
+use crate::kernels::lanes::{evaluate, update};
 use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -27,23 +27,23 @@ impl Activation {
         }
     }
 
-    /// Value and derivative.
+    /// Values and derivatives. Each function has a loop of its own: one that cannot go by lanes keeps no other from it.
     #[inline(always)]
-    fn at<T: Real>(self, x: T) -> (T, T) {
-        let factor = T::of(self.factor());
+    fn evaluate<T: Real>(self, x: &[T], value: &mut [T], slope: &mut [T]) {
+        let (factor, one) = (T::of(self.factor()), T::one());
         match self {
-            Activation::Silu => {
+            Activation::Silu => evaluate(x, value, slope, |x| {
                 let s = x.sigmoid();
-                (factor * x * s, factor * s * (T::one() + x * (T::one() - s)))
-            }
-            Activation::Sigmoid => {
+                (factor * x * s, factor * s * (one + x * (one - s)))
+            }),
+            Activation::Sigmoid => evaluate(x, value, slope, |x| {
                 let s = x.sigmoid();
-                (factor * s, factor * s * (T::one() - s))
-            }
-            Activation::Tanh => {
+                (factor * s, factor * s * (one - s))
+            }),
+            Activation::Tanh => evaluate(x, value, slope, |x| {
                 let t = x.tanh();
-                (factor * t, factor * (T::one() - t * t))
-            }
+                (factor * t, factor * (one - t * t))
+            }),
         }
     }
 }
@@ -220,24 +220,20 @@ vectorised! {
         if dw == 0 {
             return;
         }
-        let mut gates = vec![T::zero(); dw];
+        let [mut value, mut slope] = [(); 2].map(|()| vec![T::zero(); dw]);
         for ((x, w), y) in x.chunks_exact(din).zip(w.chunks_exact(dw)).zip(y.chunks_exact_mut(dout)) {
             for s in &t.scalars {
-                let (x, w) = (&x[s.from..][..s.channels], &w[s.radial..][..s.channels]);
-                let y = &mut y[s.to..][..s.channels];
-                let activation = s.activation;
-                for c in 0..s.channels {
-                    y[c] = activation.at(x[c]).0 * w[c];
-                }
+                let (n, w) = (s.channels, &w[s.radial..][..s.channels]);
+                let value = &mut value[..n];
+                s.activation.evaluate(&x[s.from..][..n], value, &mut slope[..n]);
+                update(value, w, &mut y[s.to..][..n], |value, w, _| value * w);
             }
             // The gates of all slots are adjacent, and so are their weights.
             let Some(first) = t.gated.first() else { continue };
             let n = dw - first.radial;
-            let (gate, w, gates) = (&x[first.gate..][..n], &w[first.radial..][..n], &mut gates[..n]);
-            let activation = t.gate_activation;
-            for c in 0..n {
-                gates[c] = activation.at(gate[c]).0 * w[c];
-            }
+            let (w, gates) = (&w[first.radial..][..n], &mut value[..n]);
+            t.gate_activation.evaluate(&x[first.gate..][..n], gates, &mut slope[..n]);
+            update(w, w, gates, |w, _, value| value * w);
             for g in &t.gated {
                 let (n, gates) = (g.channels, &gates[g.gate - first.gate..][..g.channels]);
                 for (from, to) in g.from.iter().zip(&g.to) {
@@ -260,24 +256,20 @@ vectorised! {
         for (((x, w), dy), (dx, dw)) in inputs.zip(dx.chunks_exact_mut(din).zip(dw.chunks_exact_mut(channels))) {
             for s in &t.scalars {
                 let n = s.channels;
-                let (x, w, dy) = (&x[s.from..][..n], &w[s.radial..][..n], &dy[s.to..][..n]);
-                let (dx, dw) = (&mut dx[s.from..][..n], &mut dw[s.radial..][..n]);
-                let activation = s.activation;
-                for c in 0..n {
-                    let (value, slope) = activation.at(x[c]);
-                    dx[c] = dy[c] * w[c] * slope;
-                    dw[c] = dy[c] * value;
-                }
+                let (w, dy) = (&w[s.radial..][..n], &dy[s.to..][..n]);
+                let (value, slope, weighted) = (&mut value[..n], &mut slope[..n], &mut weighted[..n]);
+                s.activation.evaluate(&x[s.from..][..n], value, slope);
+                update(slope, w, weighted, |slope, w, _| slope * w);
+                update(weighted, dy, &mut dx[s.from..][..n], |weighted, dy, _| weighted * dy);
+                update(value, dy, &mut dw[s.radial..][..n], |value, dy, _| value * dy);
             }
             let Some(first) = t.gated.first() else { continue };
             let n = channels - first.radial;
-            let (gate, w) = (&x[first.gate..][..n], &w[first.radial..][..n]);
+            let w = &w[first.radial..][..n];
             let (value, slope, weighted) = (&mut value[..n], &mut slope[..n], &mut weighted[..n]);
-            let activation = t.gate_activation;
-            for c in 0..n {
-                (value[c], slope[c]) = activation.at(gate[c]);
-                weighted[c] = value[c] * w[c];
-            }
+            t.gate_activation.evaluate(&x[first.gate..][..n], value, slope);
+            update(value, w, weighted, |value, w, _| value * w);
+            update(w, w, slope, |w, _, slope| slope * w);
             let dot = &mut dot[..n];
             dot.fill(T::zero());
             for g in &t.gated {
@@ -289,11 +281,8 @@ vectorised! {
                     update(dy, weighted, &mut dx[*from..][..n], |dy, weight, _| dy * weight);
                 }
             }
-            let (dgate, dw) = (&mut dx[first.gate..][..n], &mut dw[first.radial..][..n]);
-            for c in 0..n {
-                dgate[c] = dot[c] * w[c] * slope[c];
-                dw[c] = dot[c] * value[c];
-            }
+            update(dot, slope, &mut dx[first.gate..][..n], |dot, slope, _| dot * slope);
+            update(dot, value, &mut dw[first.radial..][..n], |dot, value, _| dot * value);
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::irreps::{Convention, Irreps};
 use super::layout::Layout;
 use super::slot_map::{Path, SlotMap};
-use crate::kernels::{Array, Operation, Real, apply, parallel, rows};
+use crate::kernels::{Array, Operation, Real, apply, rows};
 use crate::{Init, Result, Scope};
 use candle_core::Tensor;
 use std::ops::Range;
@@ -131,11 +131,13 @@ struct LinearOp {
 }
 
 impl LinearOp {
-    /// Rows cut into chunks inside which the class is constant.
-    fn chunks(&self) -> (Vec<Range<usize>>, impl Fn(usize) -> usize + Sync + '_) {
-        let parts: Vec<Range<usize>> = self.segments.iter().map(|s| s.rows.clone()).collect();
-        let class = |row: usize| self.segments[self.segments.partition_point(|s| s.rows.end <= row)].class;
-        (rows::chunks(&parts), class)
+    /// Rows of one class each.
+    fn parts(&self) -> Vec<Range<usize>> {
+        self.segments.iter().map(|s| s.rows.clone()).collect()
+    }
+
+    fn class(&self, row: usize) -> usize {
+        self.segments[self.segments.partition_point(|s| s.rows.end <= row)].class
     }
 }
 
@@ -145,9 +147,8 @@ impl Operation for LinearOp {
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (t, x, w) = (&self.tables, inputs[0].data, inputs[1].data);
         let (din, dout, count) = (t.map.input.dim(), t.map.output.dim(), inputs[0].rows());
-        let (chunks, class) = self.chunks();
-        let y = rows::build(dout, &chunks, |chunk, out| {
-            t.map.add(w, class(chunk.start), &x[chunk.start * din..chunk.end * din], out);
+        let y = rows::build(dout, &rows::chunks(&self.parts()), |chunk, out| {
+            t.map.add(w, self.class(chunk.start), &x[chunk.start * din..chunk.end * din], out);
             if let Some(bias) = inputs.get(2) {
                 for out in out.chunks_exact_mut(dout.max(1)) {
                     let mut bias = bias.data.iter();
@@ -168,41 +169,44 @@ impl Operation for LinearOp {
         wanted: &[bool],
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let (t, x, w) = (&self.tables, inputs[0].data, inputs[1].data);
-        let (din, dout) = (t.map.input.dim(), t.map.output.dim());
-        let mut gradients = vec![Vec::new(); inputs.len()];
+        let (map, din, dout) = (&t.map, t.map.input.dim(), t.map.output.dim());
+        let biases = inputs.get(2).map_or(0, |bias| bias.data.len());
+        let mut transposed = vec![T::zero(); if wanted[0] { w.len() } else { 0 }];
         if wanted[0] {
-            let (chunks, class) = self.chunks();
-            let mut transposed = vec![T::zero(); w.len()];
-            t.map.transpose(w, &mut transposed);
-            gradients[0] = rows::build(din, &chunks, |chunk, dx| {
-                t.map.add_back(&transposed, class(chunk.start), &dy[chunk.start * dout..chunk.end * dout], dx);
-            });
+            map.transpose(w, &mut transposed);
         }
-        if wanted[1] {
-            let mut dw = vec![T::zero(); w.len()];
-            let mut rest = dw.as_mut_slice();
-            let mut tasks = Vec::new();
-            for path in &t.map.paths {
-                let (mine, others) =
-                    std::mem::take(&mut rest).split_at_mut(path.shape[0] * t.map.classes * path.shape[1]);
-                rest = others;
-                tasks.push((path, mine));
+        // What a group of rows adds to the gradients of the weights of its class, then of the biases.
+        let groups = rows::groups(&self.parts());
+        let of_class = if wanted[1] { map.weights_of_class() } else { 0 };
+        let (dx, _, shared) = rows::build_pair_and([if wanted[0] { din } else { 0 }, 0], &groups, |group, dx, _| {
+            let (x, dy) = (&x[group.start * din..group.end * din], &dy[group.start * dout..group.end * dout]);
+            let (mut weights, mut bias) = (vec![T::zero(); of_class], vec![T::zero(); biases]);
+            if wanted[0] {
+                map.add_back(&transposed, self.class(group.start), dy, dx);
             }
-            parallel::for_each(tasks, |(path, dw): (&Path, &mut [T])| {
-                for Segment { class, rows } in self.segments.iter() {
-                    let ends = [&x[rows.start * din..], &dy[rows.start * dout..]];
-                    t.map.add_gradients(path, *class, rows.len(), ends, dw);
+            if wanted[1] {
+                map.add_gradients([x, dy], &mut weights);
+            }
+            if biases > 0 {
+                for dy in dy.chunks_exact(dout) {
+                    let mut bias = bias.as_mut_slice();
+                    for range in &t.biases {
+                        let (own, others) = bias.split_at_mut(range.len());
+                        rows::add(own, &dy[range.clone()]);
+                        bias = others;
+                    }
                 }
-            });
-            gradients[1] = dw;
+            }
+            (weights, bias)
+        });
+        let mut gradients = vec![dx, vec![T::zero(); if wanted[1] { w.len() } else { 0 }]];
+        if wanted[1] {
+            for (group, (weights, _)) in groups.iter().zip(&shared) {
+                map.add_class(self.class(group.start), weights, &mut gradients[1]);
+            }
         }
         if inputs.len() == 3 {
-            let mut db = vec![T::zero(); inputs[2].data.len()];
-            for dy in dy.chunks_exact(dout.max(1)) {
-                let columns = t.biases.iter().flat_map(|range| &dy[range.clone()]);
-                db.iter_mut().zip(columns).for_each(|(b, g)| *b += *g);
-            }
-            gradients[2] = db;
+            gradients.push(rows::sum(biases, shared.iter().map(|(_, bias)| bias.as_slice()).collect()));
         }
         Ok(gradients)
     }

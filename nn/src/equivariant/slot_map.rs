@@ -1,7 +1,7 @@
 //! Maps from slots to slots of the same irrep: every order m of a slot is multiplied by the same matrix.
 
 use super::layout::Layout;
-use crate::kernels::matmul::multiply;
+use crate::kernels::matmul::{multiply, transpose};
 use crate::kernels::{Real, View, ViewMut, rows};
 
 /// From one slot to another of the same irrep.
@@ -30,13 +30,10 @@ impl SlotMap {
     pub(super) fn transpose<T: Real>(&self, weights: &[T], out: &mut [T]) {
         for path in &self.paths {
             let [ins, outs] = path.shape;
-            for u in 0..ins {
-                for class in 0..self.classes {
-                    for w in 0..outs {
-                        out[path.offset + (w * self.classes + class) * ins + u] =
-                            weights[path.offset + (u * self.classes + class) * outs + w];
-                    }
-                }
+            for class in 0..self.classes {
+                let from = View::rows(weights, path.shape, self.classes * outs, path.offset + class * outs);
+                let mut to = ViewMut::rows(out, [outs, ins], self.classes * ins, path.offset + class * ins);
+                transpose(from, &mut to);
             }
         }
     }
@@ -79,21 +76,34 @@ impl SlotMap {
         }
     }
 
-    /// Adds to the gradients `dw` of the weights of one path what follows from `count` rows of one class, those of `x` and
-    /// of the gradients `dy`.
-    pub(super) fn add_gradients<T: Real>(
-        &self,
-        path: &Path,
-        class: usize,
-        count: usize,
-        [x, dy]: [&[T]; 2],
-        dw: &mut [T],
-    ) {
-        for (a, b) in self.input.columns(path.input).iter().zip(self.output.columns(path.output)) {
-            let x = View::rows(x, [count, path.shape[0]], self.input.dim(), *a).t();
-            let dy = View::rows(dy, [count, path.shape[1]], self.output.dim(), *b);
-            let mut to = ViewMut::rows(dw, path.shape, self.classes * path.shape[1], class * path.shape[1]);
-            multiply(x, dy, &mut to, path.scale, true);
+    /// Elements of the weights of one class.
+    pub(super) fn weights_of_class(&self) -> usize {
+        self.paths.iter().map(|path| path.shape[0] * path.shape[1]).sum()
+    }
+
+    /// Adds to `dw`, the gradients of the weights of one class (paths in their order, `[input, output]` each), what follows
+    /// from rows of this class, those of `x` and of the gradients `dy`.
+    pub(super) fn add_gradients<T: Real>(&self, [x, dy]: [&[T]; 2], dw: &mut [T]) {
+        let (din, dout) = (self.input.dim(), self.output.dim());
+        let count = x.len() / din.max(1);
+        for path in &self.paths {
+            for (a, b) in self.input.columns(path.input).iter().zip(self.output.columns(path.output)) {
+                let x = View::rows(x, [count, path.shape[0]], din, *a).t();
+                let dy = View::rows(dy, [count, path.shape[1]], dout, *b);
+                let mut to = ViewMut::rows(dw, path.shape, path.shape[1], path.offset / self.classes);
+                multiply(x, dy, &mut to, path.scale, true);
+            }
+        }
+    }
+
+    /// Adds gradients of one class as [`Self::add_gradients`] makes them to those of all weights.
+    pub(super) fn add_class<T: Real>(&self, class: usize, of_class: &[T], dw: &mut [T]) {
+        for path in &self.paths {
+            let [ins, outs] = path.shape;
+            for (u, row) in of_class[path.offset / self.classes..].chunks_exact(outs.max(1)).take(ins).enumerate() {
+                let to = &mut dw[path.offset + (u * self.classes + class) * outs..][..outs];
+                to.iter_mut().zip(row).for_each(|(sum, g)| *sum += *g);
+            }
         }
     }
 }

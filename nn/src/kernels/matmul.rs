@@ -4,8 +4,10 @@
 
 mod narrow;
 mod product;
+mod transpose;
 
 pub use product::product;
+pub(crate) use transpose::transpose;
 
 use super::Real;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,6 +4,9 @@
 //! rayon's workers sleep and cost more to wake than most regions last. candle's pool waits for all of its workers at the
 //! end of every region, so one that the operating system has put aside (another job on its core) holds the caller up
 //! for a time slice, hundreds of times a train step. Here the caller takes what no worker has taken.
+//!
+//! Each thread has a share of the numbers of a region, the same part of every region, and takes from others when it is
+//! done: rows that one operation leaves in a core's cache are read there by the next.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -25,11 +28,10 @@ const OPEN: u64 = 1 << 32;
 /// From here on the state counts jobs.
 const NEXT: u64 = 1 << 33;
 
-/// A region: `body(k)` for each k below `count`, handed out by `cursor`.
+/// A region: `body(k)` for each k below `count`.
 #[derive(Clone, Copy)]
 struct Job {
     body: *const (dyn Fn(usize) + Sync),
-    cursor: *const AtomicUsize,
     count: usize,
     panic: *const Mutex<Option<Box<dyn Any + Send>>>,
 }
@@ -39,8 +41,14 @@ struct Worker {
     thread: OnceLock<Thread>,
 }
 
+/// The next number of a thread's share, in a cache line of its own.
+#[repr(align(128))]
+struct Share(AtomicUsize);
+
 struct Pool {
     state: AtomicU64,
+    /// One for each thread, the caller's first.
+    shares: Vec<Share>,
     /// Written by the holder of `caller` while the state is closed and nobody is inside; read by workers inside.
     job: UnsafeCell<Option<Job>>,
     workers: Vec<Worker>,
@@ -67,6 +75,7 @@ fn pool() -> &'static Pool {
         let worker = || Worker { asleep: AtomicBool::new(false), thread: OnceLock::new() };
         Pool {
             state: AtomicU64::new(0),
+            shares: (0..=workers).map(|_| Share(AtomicUsize::new(0))).collect(),
             job: UnsafeCell::new(None),
             workers: (0..workers).map(|_| worker()).collect(),
             caller: Mutex::new(()),
@@ -75,7 +84,7 @@ fn pool() -> &'static Pool {
     if fresh {
         for (k, worker) in pool.workers.iter().enumerate() {
             // A thread that cannot be had is one fewer to share the work.
-            let started = thread::Builder::new().name(format!("kernel-{k}")).spawn(move || work(pool, worker));
+            let started = thread::Builder::new().name(format!("kernel-{k}")).spawn(move || work(pool, worker, k + 1));
             if let Ok(handle) = started {
                 let _ = worker.thread.set(handle.thread().clone());
             }
@@ -106,13 +115,13 @@ pub(super) fn run(count: usize, body: &(dyn Fn(usize) + Sync)) {
     if pool.workers.is_empty() {
         return alone();
     }
-    let (cursor, panic) = (AtomicUsize::new(0), Mutex::new(None));
+    let panic = Mutex::new(None);
     // SAFETY: only the lifetime is forgotten; `close` below waits for every worker that may follow the pointer.
     let body = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(body) };
-    let job = Job { body, cursor: &raw const cursor, count, panic: &raw const panic };
+    let job = Job { body, count, panic: &raw const panic };
     pool.open(job);
     pool.wake(count - 1);
-    job.take_part();
+    job.take_part(&pool.shares, 0);
     pool.close();
     if let Some(cause) = panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
         resume_unwind(cause);
@@ -120,22 +129,30 @@ pub(super) fn run(count: usize, body: &(dyn Fn(usize) + Sync)) {
 }
 
 impl Job {
-    /// Does numbers until none is left. Never unwinds.
-    fn take_part(&self) {
+    /// Where the share of a thread begins, or ends that of the one before.
+    fn boundary(&self, threads: usize, thread: usize) -> usize {
+        self.count * thread / threads
+    }
+
+    /// Does numbers until none is left, those of thread `own` first. Never unwinds.
+    fn take_part(&self, shares: &[Share], own: usize) {
         INSIDE_REGION.set(true);
-        // SAFETY: the caller of `run` keeps all three alive until every thread has left the job.
-        let (body, cursor, panic) = unsafe { (&*self.body, &*self.cursor, &*self.panic) };
+        // SAFETY: the caller of `run` keeps both alive until every thread has left the job.
+        let (body, panic) = unsafe { (&*self.body, &*self.panic) };
         let result = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let k = cursor.fetch_add(1, Ordering::Relaxed);
-                if k >= self.count {
-                    break;
+            for thread in (own..shares.len()).chain(0..own) {
+                let end = self.boundary(shares.len(), thread + 1);
+                loop {
+                    let k = shares[thread].0.fetch_add(1, Ordering::Relaxed);
+                    if k >= end {
+                        break;
+                    }
+                    body(k);
                 }
-                body(k);
             }
         }));
         if let Err(cause) = result {
-            cursor.store(self.count, Ordering::Relaxed);
+            shares.iter().for_each(|share| share.0.store(self.count, Ordering::Relaxed));
             panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
         }
         INSIDE_REGION.set(false);
@@ -146,6 +163,9 @@ impl Pool {
     fn open(&self, job: Job) {
         // SAFETY: the state is closed and nobody is inside (`close` saw to that), so no worker reads it.
         unsafe { *self.job.get() = Some(job) };
+        for (thread, share) in self.shares.iter().enumerate() {
+            share.0.store(job.boundary(self.shares.len(), thread), Ordering::Relaxed);
+        }
         let old = self.state.load(Ordering::Relaxed);
         self.state.store((old & !(OPEN | INSIDE)).wrapping_add(NEXT) | OPEN, Ordering::SeqCst);
     }
@@ -189,12 +209,12 @@ impl Pool {
     }
 }
 
-/// The life of a worker.
-fn work(pool: &Pool, own: &Worker) {
+/// The life of a worker, of the threads number `thread`.
+fn work(pool: &Pool, own: &Worker, thread: usize) {
     let mut last = 0;
     loop {
         if let Some((number, job)) = watch(pool, last) {
-            job.take_part();
+            job.take_part(&pool.shares, thread);
             pool.leave();
             last = number;
             continue;

@@ -51,6 +51,19 @@ pub fn groups(parts: &[Range<usize>]) -> Vec<Range<usize>> {
     cut(parts, total.div_ceil(MOST).max(LARGEST))
 }
 
+/// Moves the border between two chunks that lies close to row `row` there, so that neither side of that row gets a small
+/// rest of a chunk.
+pub fn border_at(row: usize, mut chunks: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    const CLOSE: usize = 8;
+    for k in 1..chunks.len() {
+        if chunks[k].start.abs_diff(row) <= CLOSE {
+            (chunks[k - 1].end, chunks[k].start) = (row, row);
+        }
+    }
+    chunks.retain(|chunk| !chunk.is_empty());
+    chunks
+}
+
 /// A matrix of `width` columns, filled by `body(chunk, rows of the chunk)` over ascending, adjacent `chunks` from row 0.
 /// The rows are zero when `body` gets them.
 pub fn build<T: Real>(width: usize, chunks: &[Range<usize>], body: impl Fn(Range<usize>, &mut [T]) + Sync) -> Vec<T> {
@@ -82,17 +95,18 @@ pub fn build_pair_and<T: Real, R: Send>(
     (a.filled(), b.filled(), results.into_iter().flatten().collect())
 }
 
-/// One vector after the other: its length, and the terms that are added up in order.
-pub fn sums<T: Real>(vectors: &[(usize, Vec<&[T]>)]) -> Vec<T> {
+/// The terms, each of this length, added up in order.
+pub fn sum<T: Real>(length: usize, terms: Vec<&[T]>) -> Vec<T> {
     const BLOCK: usize = 1 << 14;
-    let blocks = |length: usize| (0..length).step_by(BLOCK).map(move |start| start..(start + BLOCK).min(length));
-    let parts = vectors.iter().flat_map(|(length, terms)| blocks(*length).map(move |at| (at.len(), (terms, at))));
-    build_parts(parts.collect(), |(terms, at), out| terms.iter().for_each(|term| add(out, &term[at.clone()])))
+    let blocks = (0..length).step_by(BLOCK).map(|start| start..(start + BLOCK).min(length));
+    build_parts(blocks.map(|at| (at.len(), at)).collect(), |at, out| {
+        terms.iter().for_each(|term| add(out, &term[at.clone()]));
+    })
 }
 
 vectorised! {
     /// `sum += term`.
-    pub(super) fn add<T>(sum: &mut [T], term: &[T]) {
+    pub(crate) fn add<T>(sum: &mut [T], term: &[T]) {
         for (sum, term) in sum.iter_mut().zip(term) {
             *sum += *term;
         }

@@ -65,9 +65,6 @@ impl Dense {
 
 struct DenseOp;
 
-/// Rows of the weight gradient that one task computes.
-const GRADIENT_ROWS: usize = 32;
-
 impl Operation for DenseOp {
     const NAME: &'static str = "dense";
 
@@ -92,22 +89,23 @@ impl Operation for DenseOp {
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let [x, w] = [inputs[0].data, inputs[1].data];
         let (count, [outputs, ins]) = (inputs[0].rows(), [inputs[1].dims[0], inputs[1].dims[1]]);
-        let chunks = if wanted[0] { rows::all(count) } else { Vec::new() };
-        let dx = rows::build(ins, &chunks, |chunk, dx| {
-            let dy = View::rows(&dy[chunk.start * outputs..], [chunk.len(), outputs], outputs, 0);
-            let w = View::rows(w, [outputs, ins], ins, 0);
-            multiply(dy, w, &mut ViewMut::rows(dx, [chunk.len(), ins], ins, 0), 1.0, false);
+        // What a group of rows adds to the gradients of weight and bias.
+        let groups = rows::groups(std::slice::from_ref(&(0..count)));
+        let (dx, _, shared) = rows::build_pair_and([if wanted[0] { ins } else { 0 }, 0], &groups, |group, dx, _| {
+            let dy = &dy[group.start * outputs..group.end * outputs];
+            let rows = View::rows(dy, [group.len(), outputs], outputs, 0);
+            if wanted[0] {
+                let w = View::rows(w, [outputs, ins], ins, 0);
+                multiply(rows, w, &mut ViewMut::rows(dx, [group.len(), ins], ins, 0), 1.0, true);
+            }
+            let (mut dw, mut db) = (vec![T::zero(); outputs * ins], vec![T::zero(); outputs]);
+            let x = View::rows(&x[group.start * ins..], [group.len(), ins], ins, 0);
+            multiply(rows.t(), x, &mut ViewMut::rows(&mut dw, [outputs, ins], ins, 0), 1.0, true);
+            dy.chunks_exact(outputs.max(1)).for_each(|dy| rows::add(&mut db, dy));
+            (dw, db)
         });
-        let tasks: Vec<_> = (0..outputs).step_by(GRADIENT_ROWS).map(|s| s..(s + GRADIENT_ROWS).min(outputs)).collect();
-        let dw = rows::build(ins, &tasks, |range, dw| {
-            let dy = View::rows(dy, [count, range.len()], outputs, range.start).t();
-            let x = View::rows(x, [count, ins], ins, 0);
-            multiply(dy, x, &mut ViewMut::rows(dw, [range.len(), ins], ins, 0), 1.0, false);
-        });
-        let mut db = vec![T::zero(); outputs];
-        for dy in dy.chunks_exact(outputs.max(1)) {
-            db.iter_mut().zip(dy).for_each(|(b, g)| *b += *g);
-        }
+        let dw = rows::sum(outputs * ins, shared.iter().map(|(dw, _)| dw.as_slice()).collect());
+        let db = rows::sum(outputs, shared.iter().map(|(_, db)| db.as_slice()).collect());
         Ok(vec![dx, dw, db])
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{Block, Tables};
 use crate::equivariant::frame::Ends;
-use crate::kernels::matmul::multiply;
+use crate::kernels::matmul::{multiply, transpose};
 use crate::kernels::{Array, Operation, Real, View, ViewMut, rows};
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,9 +25,11 @@ struct Shared<T> {
 }
 
 impl Product {
-    /// Ranges of rows that use the same matrices.
-    fn parts(&self, count: usize) -> [Range<usize>; 2] {
-        [0..self.self_loops, self.self_loops..count]
+    /// The tiles of some rows, none of self-loops and other edges.
+    fn tiles(&self, rows: &Range<usize>) -> impl Iterator<Item = (bool, Range<usize>)> {
+        let border = self.self_loops.clamp(rows.start, rows.end);
+        let parts = [(true, rows.start..border), (false, border..rows.end)];
+        parts.into_iter().flat_map(|(loops, part)| rows::tiles(&part).into_iter().map(move |tile| (loops, tile)))
     }
 
     /// The pair features of a tile: gathered into `space`, or rows of `input`.
@@ -50,10 +52,9 @@ impl Operation for Product {
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (t, count) = (&self.tables, inputs[1].rows());
         let (d1, dout) = (t.sources[1].dim(), t.output.dim());
-        let z = rows::build(dout, &rows::chunks(&self.parts(count)), |chunk, z| {
-            let loops = chunk.start < self.self_loops;
+        let z = rows::build(dout, &rows::border_at(self.self_loops, rows::all(count)), |chunk, z| {
             let mut space = Vec::new();
-            for tile in rows::tiles(&chunk) {
+            for (loops, tile) in self.tiles(&chunk) {
                 let z = &mut z[(tile.start - chunk.start) * dout..(tile.end - chunk.start) * dout];
                 let pair = self.pair(&tile, inputs[0].data, &mut space);
                 let edge = &inputs[1].data[tile.start * d1..tile.end * d1];
@@ -74,18 +75,16 @@ impl Operation for Product {
         let ([d0, d1], dout) = ([t.sources[0].dim(), t.sources[1].dim()], t.output.dim());
         let of_features = wanted[0] || wanted[1];
         let transposed = if of_features { t.transposed(inputs[2].data) } else { Vec::new() };
-        let groups = rows::groups(&self.parts(count));
+        let groups = rows::border_at(self.self_loops, rows::groups(std::slice::from_ref(&(0..count))));
         let from_nodes = self.ends.as_ref().filter(|_| wanted[0]);
         let widths = [if wanted[0] && self.ends.is_none() { d0 } else { 0 }, if wanted[1] { d1 } else { 0 }];
         let (dpair, dedge, shared) = rows::build_pair_and(widths, &groups, |chunk, mut dpair, mut dedge| {
-            let loops = chunk.start < self.self_loops;
-            let matrices = if loops { inputs[2].data.len() - t.size } else { t.size };
             let mut shared = Shared {
-                matrices: vec![T::zero(); if wanted[2] { matrices } else { 0 }],
+                matrices: vec![T::zero(); if wanted[2] { inputs[2].data.len() } else { 0 }],
                 nodes: vec![T::zero(); if from_nodes.is_some() { inputs[0].data.len() } else { 0 }],
             };
             let (mut space, mut gathered) = (Vec::new(), Vec::new());
-            for tile in rows::tiles(&chunk) {
+            for (loops, tile) in self.tiles(&chunk) {
                 let n = tile.len();
                 let pair = self.pair(&tile, inputs[0].data, &mut space);
                 let edge = &inputs[1].data[tile.start * d1..tile.end * d1];
@@ -109,18 +108,12 @@ impl Operation for Product {
             }
             shared
         });
-        let of = |loops: bool| -> Vec<&[T]> {
-            let same = |(group, _): &(&Range<usize>, &Shared<T>)| (group.start < self.self_loops) == loops;
-            groups.iter().zip(&shared).filter(same).map(|(_, s)| s.matrices.as_slice()).collect()
-        };
-        let mut matrices = Vec::new();
-        if wanted[2] {
-            matrices = rows::sums(&[(t.size, of(false)), (inputs[2].data.len() - t.size, of(true))]);
-        }
+        let sum = |length: usize, of: fn(&Shared<T>) -> &[T]| rows::sum(length, shared.iter().map(of).collect());
         let first = match from_nodes {
-            Some(_) => rows::sums(&[(inputs[0].data.len(), shared.iter().map(|s| s.nodes.as_slice()).collect())]),
+            Some(_) => sum(inputs[0].data.len(), |shared| &shared.nodes),
             None => dpair,
         };
+        let matrices = if wanted[2] { sum(inputs[2].data.len(), |shared| &shared.matrices) } else { Vec::new() };
         Ok(vec![first, dedge, matrices])
     }
 }
@@ -185,10 +178,8 @@ impl Tables {
     fn add_matrix_gradients<T: Real>(&self, loops: bool, n: usize, sources: [&[T]; 2], dz: &[T], gradients: &mut [T]) {
         let dout = self.output.dim();
         if loops {
-            for (map, x) in self.loops.iter().zip(sources) {
-                map.paths.iter().for_each(|p| map.add_gradients(p, 0, n, [x, dz], &mut gradients[p.offset..]));
-            }
-            return;
+            let gradients = &mut gradients[self.size..];
+            return self.loops.iter().zip(sources).for_each(|(map, x)| map.add_gradients([x, dz], gradients));
         }
         for u in self.uses() {
             let d = self.sources[u.source].dim();
@@ -210,22 +201,11 @@ impl Tables {
         });
         let parts = blocks.chain([(matrices.len() - self.size, None)]);
         rows::build_parts(parts.collect(), |block, out| match block {
-            Some((start, shape)) => transpose(&matrices[start..start + out.len()], shape, out),
+            Some((start, [inputs, outputs])) => {
+                let from = View::rows(matrices, [inputs, outputs], outputs, start);
+                transpose(from, &mut ViewMut::rows(out, [outputs, inputs], inputs, 0));
+            }
             None => self.loops.iter().for_each(|map| map.transpose(&matrices[self.size..], out)),
         })
-    }
-}
-
-/// `[rows, columns]` -> `[columns, rows]`, in squares that stay in the first-level cache.
-fn transpose<T: Copy>(from: &[T], [rows, columns]: [usize; 2], to: &mut [T]) {
-    const SIDE: usize = 16;
-    for first_row in (0..rows).step_by(SIDE) {
-        for first_column in (0..columns).step_by(SIDE) {
-            for row in first_row..(first_row + SIDE).min(rows) {
-                for column in first_column..(first_column + SIDE).min(columns) {
-                    to[column * rows + row] = from[row * columns + column];
-                }
-            }
-        }
     }
 }

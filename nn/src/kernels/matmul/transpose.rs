@@ -1,0 +1,112 @@
+//! A matrix written down transposed. Element by element that costs as much as some of the products it is for; with AVX in f32
+//! it goes by squares of eight rows and columns.
+
+use super::{View, ViewMut};
+use crate::kernels::Real;
+
+/// Side of a square.
+const SIDE: usize = 8;
+
+/// `to = from^T`. Rows of both are contiguous.
+///
+/// # Panics
+/// When the shapes do not fit: a bug of the caller.
+pub(crate) fn transpose<T: Real>(from: View<T>, to: &mut ViewMut<T>) {
+    let [rows, columns] = from.shape;
+    assert!(to.shape == [columns, rows] && from.strides[1] == 1, "{:?} -> {:?}", from.shape, to.shape);
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    let squares = if by_squares::<T>() { [rows, columns].map(|n| n / SIDE * SIDE) } else { [0, 0] };
+    #[cfg(target_arch = "x86_64")]
+    for row in (0..squares[0]).step_by(SIDE) {
+        for column in (0..squares[1]).step_by(SIDE) {
+            // SAFETY: T is f32 and the machine has AVX; the square lies in both matrices, which were checked against
+            // their slices.
+            unsafe {
+                let source = from.data.as_ptr().add(from.offset + row * from.strides[0] + column);
+                let target = to.data.as_mut_ptr().add(to.offset + column * to.strides[0] + row);
+                square(source.cast(), from.strides[0], target.cast(), to.strides[0]);
+            }
+        }
+    }
+    for row in 0..rows {
+        let first = if row < squares[0] { squares[1] } else { 0 };
+        let line = &from.data[from.offset + row * from.strides[0]..][..columns];
+        for (column, x) in line.iter().enumerate().skip(first) {
+            to.data[to.offset + column * to.strides[0] + row] = *x;
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn by_squares<T: Real>() -> bool {
+    T::DTYPE == candle_core::DType::F32 && std::arch::is_x86_feature_detected!("avx")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn by_squares<T: Real>() -> bool {
+    false
+}
+
+/// Eight rows of eight.
+///
+/// SAFETY: all of them are at the pointers, rows as far apart as the strides tell.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx")]
+unsafe fn square(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+    use std::arch::x86_64::{
+        _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps,
+        _mm256_unpacklo_ps,
+    };
+    // SAFETY: the caller's promise.
+    let r: [_; SIDE] = std::array::from_fn(|k| unsafe { _mm256_loadu_ps(from.add(k * from_stride)) });
+    // Pairs of rows, then fours, inside each half; then the halves.
+    let pair = |k: usize| [_mm256_unpacklo_ps(r[k], r[k + 1]), _mm256_unpackhi_ps(r[k], r[k + 1])];
+    let four = |k: usize| {
+        let (a, b) = (pair(k), pair(k + 2));
+        [
+            _mm256_shuffle_ps::<0x44>(a[0], b[0]),
+            _mm256_shuffle_ps::<0xee>(a[0], b[0]),
+            _mm256_shuffle_ps::<0x44>(a[1], b[1]),
+            _mm256_shuffle_ps::<0xee>(a[1], b[1]),
+        ]
+    };
+    let (upper, lower) = (four(0), four(4));
+    for k in 0..4 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            _mm256_storeu_ps(to.add(k * to_stride), _mm256_permute2f128_ps::<0x20>(upper[k], lower[k]));
+            _mm256_storeu_ps(to.add((k + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(upper[k], lower[k]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_element_in_its_place<T: Real>() {
+        for [rows, columns] in [[0, 3], [1, 1], [7, 9], [8, 8], [17, 40], [192, 25]] {
+            let (gap, start) = (3, 5);
+            let stride = columns + gap;
+            let from: Vec<T> = (0..start + rows * stride).map(|k| T::of(k as f64)).collect();
+            let mut to = vec![-T::one(); start + columns * (rows + gap)];
+            let view = View::rows(&from, [rows, columns], stride, start);
+            transpose(view, &mut ViewMut::rows(&mut to, [columns, rows], rows + gap, start));
+            for (k, x) in to.iter().enumerate() {
+                let place = k.checked_sub(start).map(|k| [k / (rows + gap), k % (rows + gap)]);
+                match place.filter(|place| place[1] < rows && place[0] < columns) {
+                    Some([i, j]) => assert!(*x == from[start + j * stride + i], "{rows} {columns}: {i} {j}"),
+                    None => assert!(*x == -T::one(), "{rows} {columns}: {k} was written"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn in_both_precisions() {
+        every_element_in_its_place::<f32>();
+        every_element_in_its_place::<f64>();
+    }
+}
