@@ -188,7 +188,7 @@ impl Operation for GateOp {
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (t, count) = (&self.tables, inputs[0].rows());
         let (din, dout, dw) = (t.input.dim(), t.output.dim(), t.channels);
-        let y = rows::build(dout, &rows::all(count), |chunk, y| {
+        let y = rows::build_by_row(dout, &rows::all(count), |chunk, y| {
             let [x, w] = [(0, din), (1, dw)].map(|(k, d)| &inputs[k].data[chunk.start * d..chunk.end * d]);
             gate_rows(t, x, w, y);
         });

@@ -27,6 +27,7 @@ impl Panel {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     irreps: Irreps,
+    dim: usize,
     lmax: usize,
     panels: Vec<Panel>,
     columns: Vec<Vec<usize>>,
@@ -54,7 +55,7 @@ impl Layout {
             }
             panels.push(panel);
         }
-        Layout { irreps: irreps.clone(), lmax, panels, columns }
+        Layout { irreps: irreps.clone(), dim: next, lmax, panels, columns }
     }
 
     /// The irreps, slot after slot.
@@ -64,7 +65,7 @@ impl Layout {
 
     /// Number of columns.
     pub fn dim(&self) -> usize {
-        self.irreps.dim()
+        self.dim
     }
 
     /// Largest degree.

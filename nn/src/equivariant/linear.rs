@@ -100,7 +100,34 @@ impl Linear {
     /// # Errors
     /// Wrong number of columns, or a class out of range.
     pub fn forward(&self, x: &Tensor, segments: &Arc<[Segment]>) -> Result<Tensor> {
-        let Tables { map, .. } = &*self.tables;
+        self.check(x, segments)?;
+        let operation = LinearOp { tables: self.tables.clone(), segments: segments.clone(), third: Third::Bias };
+        Ok(match &self.bias {
+            Some(bias) => apply(operation, &[x, &self.weight, bias])?,
+            None => apply(operation, &[x, &self.weight])?,
+        })
+    }
+
+    /// As [`Self::forward`] of a map without bias, added to `base` `[rows, output dim]`.
+    ///
+    /// # Errors
+    /// As there, or a bias.
+    pub fn forward_added(&self, x: &Tensor, segments: &Arc<[Segment]>, base: &Tensor) -> Result<Tensor> {
+        self.check(x, segments)?;
+        let expected = (x.dims2()?.0, self.tables.map.output.dim());
+        if self.bias.is_some() || base.dims2()? != expected {
+            return Err(crate::Error::Shape {
+                operation: "Linear",
+                expected: format!("no bias and a base of {expected:?}"),
+                found: format!("bias: {}, base {:?}", self.bias.is_some(), base.dims()),
+            });
+        }
+        let operation = LinearOp { tables: self.tables.clone(), segments: segments.clone(), third: Third::Base };
+        Ok(apply(operation, &[x, &self.weight, base])?)
+    }
+
+    fn check(&self, x: &Tensor, segments: &Arc<[Segment]>) -> Result<()> {
+        let map = &self.tables.map;
         if x.dims2()?.1 != map.input.dim() || segments.iter().any(|s| s.class >= map.classes) {
             return Err(crate::Error::Shape {
                 operation: "Linear",
@@ -108,11 +135,7 @@ impl Linear {
                 found: format!("{:?} and {segments:?}", x.dims()),
             });
         }
-        let operation = LinearOp { tables: self.tables.clone(), segments: segments.clone() };
-        Ok(match &self.bias {
-            Some(bias) => apply(operation, &[x, &self.weight, bias])?,
-            None => apply(operation, &[x, &self.weight])?,
-        })
+        Ok(())
     }
 
     /// As [`Self::forward`] with all rows of class 0.
@@ -125,9 +148,18 @@ impl Linear {
     }
 }
 
+/// What a third input is, after rows and weights.
+#[derive(Clone, Copy, PartialEq)]
+enum Third {
+    Bias,
+    /// Rows that the result is added to.
+    Base,
+}
+
 struct LinearOp {
     tables: Arc<Tables>,
     segments: Arc<[Segment]>,
+    third: Third,
 }
 
 impl LinearOp {
@@ -148,15 +180,19 @@ impl Operation for LinearOp {
         let (t, x, w) = (&self.tables, inputs[0].data, inputs[1].data);
         let (din, dout, count) = (t.map.input.dim(), t.map.output.dim(), inputs[0].rows());
         let y = rows::build(dout, &rows::chunks(&self.parts()), |chunk, out| {
-            t.map.add(w, self.class(chunk.start), &x[chunk.start * din..chunk.end * din], out);
-            if let Some(bias) = inputs.get(2) {
-                for out in out.chunks_exact_mut(dout.max(1)) {
-                    let mut bias = bias.data.iter();
-                    for range in &t.biases {
-                        out[range.clone()].iter_mut().zip(&mut bias).for_each(|(y, b)| *y += *b);
+            match (self.third, inputs.get(2)) {
+                (Third::Base, Some(base)) => out.copy_from_slice(&base.data[chunk.start * dout..chunk.end * dout]),
+                (Third::Bias, Some(bias)) => {
+                    for out in out.chunks_exact_mut(dout.max(1)) {
+                        let mut bias = bias.data.iter();
+                        for range in &t.biases {
+                            out[range.clone()].iter_mut().zip(&mut bias).for_each(|(y, b)| *y = *b);
+                        }
                     }
                 }
+                _ => {}
             }
+            t.map.add(w, self.class(chunk.start), &x[chunk.start * din..chunk.end * din], out);
         });
         Ok((y, vec![count, dout]))
     }
@@ -164,13 +200,23 @@ impl Operation for LinearOp {
     fn backward<T: Real>(
         &self,
         inputs: &[Array<T>],
-        _: &[T],
+        y: &[T],
         dy: &[T],
+        wanted: &[bool],
+    ) -> candle_core::Result<Vec<Vec<T>>> {
+        self.backward_owned(inputs, y, dy.to_vec(), wanted)
+    }
+
+    fn backward_owned<T: Real>(
+        &self,
+        inputs: &[Array<T>],
+        _: &[T],
+        dy: Vec<T>,
         wanted: &[bool],
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let (t, x, w) = (&self.tables, inputs[0].data, inputs[1].data);
         let (map, din, dout) = (&t.map, t.map.input.dim(), t.map.output.dim());
-        let biases = inputs.get(2).map_or(0, |bias| bias.data.len());
+        let biases = inputs.get(2).filter(|_| self.third == Third::Bias).map_or(0, |bias| bias.data.len());
         let mut transposed = vec![T::zero(); if wanted[0] { w.len() } else { 0 }];
         if wanted[0] {
             map.transpose(w, &mut transposed);
@@ -206,7 +252,10 @@ impl Operation for LinearOp {
             }
         }
         if inputs.len() == 3 {
-            gradients.push(rows::sum(biases, shared.iter().map(|(_, bias)| bias.as_slice()).collect()));
+            gradients.push(match self.third {
+                Third::Bias => rows::sum(biases, shared.iter().map(|(_, bias)| bias.as_slice()).collect()),
+                Third::Base => dy,
+            });
         }
         Ok(gradients)
     }

@@ -244,7 +244,7 @@ impl Operation for NormOp {
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let [x, weight, bias] = [inputs[0].data, inputs[1].data, inputs[2].data];
         let ready: Vec<_> = self.statistics.get_or_init(|| self.statistics(x)).iter().map(Ready::new).collect();
-        let y = rows::build(self.dim, &rows::chunks(&self.graphs), |chunk, y| {
+        let y = rows::build_by_row(self.dim, &rows::chunks(&self.graphs), |chunk, y| {
             normalise(self, &ready[self.graph_of(chunk.start)], chunk, x, weight, bias, y);
         });
         Ok((y, inputs[0].dims.to_vec()))
@@ -290,7 +290,7 @@ impl Operation for NormOp {
                 ready.scale.push(T::of(if slot.divide { projection / (count * rms * rms * plain) } else { 0.0 }));
             }
         }
-        let dx = rows::build(self.dim, &rows::chunks(&self.graphs), |chunk, dx| {
+        let dx = rows::build_by_row(self.dim, &rows::chunks(&self.graphs), |chunk, dx| {
             input_gradients(self, &ready[self.graph_of(chunk.start)], chunk, x, dy, weight, dx);
         });
         Ok(vec![dx, dweight, dbias])

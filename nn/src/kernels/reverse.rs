@@ -132,7 +132,7 @@ fn add_to(sum: &mut CpuStorage, other: &CpuStorage) -> Result<()> {
 }
 
 /// Elements that one task adds.
-const BLOCK: usize = 1 << 15;
+const BLOCK: usize = 1 << 12;
 
 fn add_in_blocks<T: Real>(sum: &mut [T], other: &[T]) {
     parallel::for_each(sum.chunks_mut(BLOCK).zip(other.chunks(BLOCK)).collect(), |(sum, other)| add(sum, other));

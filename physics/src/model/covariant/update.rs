@@ -57,7 +57,7 @@ impl Tail {
         old: &Tensor,
         classes: &std::sync::Arc<[tesseral_nn::equivariant::linear::Segment]>,
     ) -> Result<Tensor> {
-        Ok(add(&self.post.forward_plain(message)?, &self.self_connection.forward(old, classes)?)?)
+        Ok(self.self_connection.forward_added(old, classes, &self.post.forward_plain(message)?)?)
     }
 
     fn skip(&self, new: Tensor, old: &Tensor) -> Result<Tensor> {
