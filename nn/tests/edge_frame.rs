@@ -11,7 +11,7 @@ use tesseral_nn::equivariant::frame::{EdgeFrames, gather_rotated, to_edge_frame,
 use tesseral_nn::equivariant::gate::Gate;
 use tesseral_nn::equivariant::irreps::{Convention, Irrep, Irreps, MulIrrep, Parity, concat};
 use tesseral_nn::equivariant::layout::Layout;
-use tesseral_nn::equivariant::linear::Linear;
+use tesseral_nn::equivariant::linear::{Linear, Segment};
 use tesseral_nn::equivariant::norm::{LayerNorm, NormOptions};
 use tesseral_nn::equivariant::so2::{EdgeProduct, NodeProduct};
 use tesseral_nn::equivariant::spherical_harmonics::spherical_harmonics;
@@ -178,6 +178,36 @@ proptest! {
         prop_assume!(even_gates || r.determinant() > 0.0);
         prop_assert!(largest(&apply(&turn(&gin, &r, &x)), &turn(&gout, &r, &apply(&x))) < 1e-11);
     }
+}
+
+/// A map by class into given rows, against the map and the sum; gradients of rows in groups against those of single rows.
+#[test]
+fn a_map_added_to_rows_is_the_sum_of_both() {
+    let irreps: Irreps = "5x0e+9x1o+3x2e".parse().unwrap();
+    let p = parameters(11);
+    let rows = 301;
+    let map = Linear::new(&p.root().enter("map"), &irreps, &irreps, 3, false, Convention::V06).unwrap();
+    let classes: Vec<usize> = (0..rows).map(|row| [0, 2, 1, 2][row * 4 / rows]).collect();
+    let [x, base] = ["x", "base"].map(|name| Var::from_tensor(&random(&p, name, rows, irreps.dim())).unwrap());
+    let cotangent = random(&p, "cotangent", rows, irreps.dim());
+    let grads = |y: &Tensor| (y * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
+
+    let sum = (map.forward(&x, &Segment::runs(&classes)).unwrap() + base.as_tensor()).unwrap();
+    let added = map.forward_added(&x, &Segment::runs(&classes), &base).unwrap();
+    let one_by_one = (0..rows).map(|row| {
+        let x = x.narrow(0, row, 1).unwrap();
+        map.forward(&x, &Segment::runs(&classes[row..row + 1])).unwrap()
+    });
+    let one_by_one = (Tensor::cat(&one_by_one.collect::<Vec<_>>(), 0).unwrap() + base.as_tensor()).unwrap();
+    let weight = p.get("map.weight").unwrap();
+    let [expected, found, single] = [&sum, &added, &one_by_one].map(grads);
+    for (y, gradients) in [(&added, &found), (&one_by_one, &single)] {
+        assert!(largest(y, &sum) < 1e-13);
+        for v in [x.as_tensor(), base.as_tensor(), weight.as_tensor()] {
+            assert!(largest(gradients.get(v).unwrap(), expected.get(v).unwrap()) < 1e-11);
+        }
+    }
+    assert!(map.forward_added(&x, &Segment::runs(&classes), &base.narrow(0, 0, 3).unwrap()).is_err());
 }
 
 /// Widths, tiles and self-loops for which single precision takes its own products.
