@@ -56,6 +56,9 @@ fn documents_become_rows_a_model_and_text() {
     json(&mut train(folder, "halves", &["--set", "train.steps=3"]));
     json(&mut train(folder, "halves", &["--resume"]));
     assert_eq!(weights(folder, "whole"), weights(folder, "halves"));
+    // A stage that keeps the moments of the one before and stops moving some of its weights.
+    let groups = "train.optimizer.groups=[{pattern=\"model.embed_tokens\",frozen=true}]";
+    json(&mut train(folder, "frozen", &["--set", "model={init_from=\"whole\"}", "--set", groups]));
     for (run, set) in [("shards", "sequence_shards=2"), ("again", "recompute=feed-forward")] {
         let other = json(&mut train(folder, run, &["--set", set]));
         let [a, b] = [&report, &other].map(|r| r["best_validation"].as_f64().unwrap());
@@ -111,8 +114,9 @@ fn bad_documents_write_nothing() {
         ("empty.jsonl", &[], &["empty.jsonl"]),
         ("binary.jsonl", &[], &["binary.jsonl"]),
         ("other.jsonl", &[], &["other.jsonl", "line 2", "text: expected a text"]),
-        ("chat.jsonl", &["--chat", "turns"], &["chat.jsonl", "line 1", "turns: expected a list of turns"]),
+        ("chat.jsonl", &["--chat=turns"], &["chat.jsonl", "line 1", "turns: expected a list of turns"]),
         ("text.jsonl", &["--refuse-longer"], &["text.jsonl", "document 1", "expected at most 64 tokens"]),
+        ("text.jsonl", &["--by", "best-fit"], &["text.jsonl", "document 1", "expected at most 64 tokens"]),
     ] {
         let message = failure(&mut pack(folder, file, "none", more), 1);
         assert!(parts.iter().all(|part| message.contains(part)), "{message}");
@@ -142,7 +146,10 @@ fn bad_models_and_rows_write_nothing() {
     let mut broken = tensors.clone();
     let end = broken.len();
     broken[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    let breaks: [(PathBuf, Vec<u8>, &[&str]); 6] = [
+    let shard = folder.join("rows/shard.00000.mds");
+    let mut damaged = fs::read(&shard).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    let breaks: [(PathBuf, Vec<u8>, &[&str]); 7] = [
         (
             file("config.json"),
             changed("hidden_size", json!(32)).into(),
@@ -156,7 +163,8 @@ fn bad_models_and_rows_write_nothing() {
         (file("model.safetensors"), broken, &["model.safetensors", "NaN"]),
         (file("model.safetensors"), tensors[..tensors.len() / 2].to_vec(), &["model.safetensors"]),
         (file("tokenizer.json"), tokenizer(9).to_string().into(), &["tokenizer.json", "vocabulary", "257", "266"]),
-        (folder.join("rows/shard.00000.mds"), Vec::new(), &["shard.00000.mds"]),
+        (shard.clone(), Vec::new(), &["shard.00000.mds"]),
+        (shard, damaged, &["shard.00000.mds", "SHA-1"]),
     ];
     for (path, bytes, parts) in breaks {
         let good = fs::read(&path).unwrap();
@@ -165,6 +173,22 @@ fn bad_models_and_rows_write_nothing() {
         assert!(parts.iter().all(|part| message.contains(part)), "{}: {message}", path.display());
         assert!(!folder.join("none").exists(), "{}", path.display());
         fs::write(&path, good).unwrap();
+    }
+    // Not the first row, but the third one.
+    let ids: Vec<u8> = (0..192_u16).flat_map(|k| if k == 150 { 999 } else { k % 64 }.to_le_bytes()).collect();
+    fs::write(folder.join("ids.bin"), ids).unwrap();
+    json(&mut pack(folder, "ids.bin", "others", &["--eos", "0"]));
+    let groups = "train.optimizer.groups=[{pattern=\"nosuch\",frozen=true}]";
+    for (set, code, parts) in [
+        ("data.rows.sources=[\"others\"]", 1, &["others: row 2: input_ids: expected ids below", "257", "999"][..]),
+        ("data.rows.instruct_masks=true", 1, &["rows: row 0: mask: expected one", "instruct_masks"]),
+        ("sequence_shards=3", 2, &["sequence_shards: expected a divisor of the", "key heads, found 3"]),
+        (groups, 2, &["nosuch"]),
+        ("data.validation_text.skip=100000", 1, &["text.jsonl", "expected text for 100001 rows of 64 tokens, found"]),
+    ] {
+        let message = failure(&mut train(folder, "none", &["--set", set]), code);
+        assert!(parts.iter().all(|part| message.contains(part)), "{set}: {message}");
+        assert!(!folder.join("none").exists(), "{set}");
     }
     fs::remove_file(folder.join("rows/shard.00000.mds")).unwrap();
     assert!(failure(&mut train(folder, "none", &[]), 1).contains("shard.00000.mds"));

@@ -56,7 +56,8 @@ impl Tokens {
         let found = length_of(path, reader.get_ref())?.checked_sub(start);
         if bytes.is_none() || bytes != found {
             let expected = format!("{width} bytes for each of {:?}", tokens.shape);
-            return Err(Error::invalid(Rule::Size, path, "file", expected, format!("{found:?} bytes")));
+            let found = found.map_or_else(|| "none".into(), |bytes| format!("{bytes} bytes"));
+            return Err(Error::invalid(Rule::Size, path, "file", expected, found));
         }
         Ok(tokens)
     }

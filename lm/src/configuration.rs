@@ -4,9 +4,10 @@ use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
+use tesseral_nn::configuration::fill;
 
 /// The configuration of a run, a TOML file whose unknown keys are refused.
-pub trait Configuration: Serialize + DeserializeOwned {
+pub trait Configuration: Serialize + DeserializeOwned + Default {
     /// Everything that is wrong beside the form, as `key: expected .., found ..`.
     fn problems(&self) -> Vec<String>;
 
@@ -27,13 +28,15 @@ pub trait Configuration: Serialize + DeserializeOwned {
         Ok(config)
     }
 
-    /// As [`Self::read`] from text, paths as they are; `path` is for messages only.
+    /// As [`Self::read`] from text, paths as they are; `path` is for messages only. Keys of a section `train` that are missing
+    /// are those of the recipe's own default, whether or not others are given.
     ///
     /// # Errors
     /// [`Error::Invalid`].
     fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self> {
         let fail = |problems| Error::Invalid { path: path.into(), problems };
-        tesseral_nn::configuration::parse(text, overrides, Self::problems).map_err(fail)
+        let complete = |given: &mut toml::Table| fill_training(given, &Self::default());
+        tesseral_nn::configuration::parse_over(text, overrides, complete, Self::problems).map_err(fail)
     }
 
     /// The whole configuration as TOML.
@@ -43,4 +46,39 @@ pub trait Configuration: Serialize + DeserializeOwned {
     fn to_toml(&self) -> Result<String> {
         toml::to_string_pretty(self).map_err(|e| Error::config("configuration", e.to_string()))
     }
+}
+
+/// Keys, by section, of which one that is given takes the place of all.
+const ALTERNATIVES: [(&[&str], &[&str]); 2] =
+    [(&["train"], &["steps", "epochs", "max_seconds"]), (&["train", "schedule"], &["warmup_steps", "warmup_fraction"])];
+
+fn section<'a>(table: &'a mut toml::Table, path: &[&str]) -> Option<&'a mut toml::Table> {
+    path.iter().try_fold(table, |table, part| table.get_mut(*part)?.as_table_mut())
+}
+
+fn number(table: &mut toml::Table, path: &[&str], key: &str) -> Option<f64> {
+    let value = section(table, path)?.get(key)?;
+    value.as_float().or(value.as_integer().map(|n| n as f64))
+}
+
+/// Completes the section `train` by that of `defaults`; a learning rate takes the least rate of its schedule along.
+fn fill_training(given: &mut toml::Table, defaults: &impl Serialize) {
+    let mut defaults = toml::Table::try_from(defaults).unwrap_or_default();
+    defaults.retain(|key, _| key == "train");
+    for (path, keys) in ALTERNATIVES {
+        let chosen = section(given, path).is_some_and(|section| keys.iter().any(|key| section.contains_key(*key)));
+        if let Some(section) = section(&mut defaults, path).filter(|_| chosen) {
+            keys.iter().for_each(|key| drop(section.remove(*key)));
+        }
+    }
+    let (optimizer, schedule) = (["train", "optimizer"], ["train", "schedule"]);
+    let [wanted, own] = [&mut *given, &mut defaults].map(|table| number(table, &optimizer, "learning_rate"));
+    let least = number(&mut defaults, &schedule, "minimum_rate");
+    if let (Some(wanted), Some(own), Some(least), Some(schedule)) =
+        (wanted, own, least, section(&mut defaults, &schedule))
+        && own > 0.0
+    {
+        schedule.insert("minimum_rate".into(), (least * wanted / own).into());
+    }
+    fill(given, &defaults);
 }

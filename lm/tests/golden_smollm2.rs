@@ -9,8 +9,8 @@ mod smollm2;
 #[path = "../../tests/support/tolerances.rs"]
 mod tolerances;
 
-use golden::{load, values};
-use tesseral_lm::model::chat::Message;
+use golden::load;
+use tesseral_lm::model::chat::{ChatTemplate, Message};
 use tesseral_lm::model::generate::{GenerateOptions, PromptReader, TextModel};
 use tesseral_lm::model::tokenizer::Tokenizer;
 use tesseral_lm::model::weights::Storage;
@@ -27,6 +27,16 @@ fn golden_logits_losses_and_greedy_text() {
     let link = alone.path().join("model.gguf");
     std::os::unix::fs::symlink(&gguf, &link).unwrap();
     let from_gguf = Tokenizer::open(&link).unwrap();
+    // So does its chat template.
+    let turns = [Message::new("system", "Be brief."), Message::new("user", "Hello")];
+    let [own, beside] =
+        [&link, &folder].map(|path| ChatTemplate::open(path).unwrap().unwrap().render(&turns, true).unwrap());
+    assert_eq!(own, beside);
+    // A tokenizer of another model beside it, with fewer tokens.
+    let t5 = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/entailment/t5/tokenizer.json");
+    std::fs::copy(t5, alone.path().join("tokenizer.json")).unwrap();
+    let message = Tokenizer::open(&link).err().unwrap().to_string();
+    assert!(message.contains("tokenizer.json: token 0: expected") && message.contains("model.gguf"), "{message}");
     let cases = golden.json.as_array().unwrap();
     assert!(!cases.is_empty());
     for (k, case) in cases.iter().enumerate() {
@@ -51,7 +61,6 @@ fn golden_logits_losses_and_greedy_text() {
         assert_eq!(generated.tokens, greedy, "case {k}");
         assert_eq!(generated.text, case["greedy_text"].as_str().unwrap(), "case {k}");
         assert_eq!(told, generated.text);
-        let _ = values;
     }
 }
 

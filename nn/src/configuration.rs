@@ -13,9 +13,23 @@ pub fn parse<T: DeserializeOwned>(
     overrides: &[String],
     check: impl Fn(&T) -> Vec<String>,
 ) -> Result<T, Vec<String>> {
+    parse_over(text, overrides, |_| {}, check)
+}
+
+/// As [`parse`]; `complete` gets what was given and adds values for what was not (see [`fill`]).
+///
+/// # Errors
+/// As there.
+pub fn parse_over<T: DeserializeOwned>(
+    text: &str,
+    overrides: &[String],
+    complete: impl FnOnce(&mut toml::Table),
+    check: impl Fn(&T) -> Vec<String>,
+) -> Result<T, Vec<String>> {
     let mut table: toml::Table =
         text.parse().map_err(|e: toml::de::Error| vec![e.to_string().trim_end().to_string()])?;
     let mut problems: Vec<String> = overrides.iter().filter_map(|o| set(&mut table, o).err()).collect();
+    complete(&mut table);
     // Keys that may be missing only because they were misspelt.
     let mut meant: Vec<String> = Vec::new();
     loop {
@@ -43,6 +57,22 @@ pub fn parse<T: DeserializeOwned>(
         problems.push(format!("{}: unknown key{hint}", full(&key)));
         if !remove(&mut table, &path, &key) {
             return Err(problems);
+        }
+    }
+}
+
+/// Adds the values of `defaults` whose keys are missing, section by section. A choice written as a section of one key, such as
+/// `clip = { norm = 1.0 }`, is one value.
+pub fn fill(table: &mut toml::Table, defaults: &toml::Table) {
+    for (key, default) in defaults {
+        match (table.get_mut(key), default) {
+            (None, _) => drop(table.insert(key.clone(), default.clone())),
+            (Some(toml::Value::Table(given)), toml::Value::Table(default))
+                if given.len() != 1 || default.len() != 1 =>
+            {
+                fill(given, default);
+            }
+            _ => {}
         }
     }
 }
@@ -126,6 +156,20 @@ mod tests {
         let set = ["inner.rate=0.5".to_string(), "name=a b".into(), "seed=3".into()];
         let found: Outer = parse("seed = 1\n[inner]\nsteps = 2", &set, |_| Vec::new()).unwrap();
         assert_eq!(found, Outer { seed: 3, name: "a b".into(), inner: Inner { steps: 2, rate: 0.5 } });
+    }
+
+    #[test]
+    fn what_is_given_comes_before_defaults() {
+        let read = |text: &str| text.parse::<toml::Table>().unwrap();
+        let defaults = read("rate = 1.0\nclip = { norm = 1.0 }\n[inner]\na = 1\nb = 2");
+        let filled = |text: &str| {
+            let mut table = read(text);
+            fill(&mut table, &defaults);
+            table
+        };
+        assert_eq!(filled("[inner]\na = 5"), read("rate = 1.0\nclip = { norm = 1.0 }\n[inner]\na = 5\nb = 2"));
+        assert_eq!(filled("clip = { value = 3.0 }")["clip"], read("clip = { value = 3.0 }")["clip"]);
+        assert_eq!(filled("clip = \"none\"\ninner = 3")["clip"].as_str(), Some("none"));
     }
 
     #[test]

@@ -51,7 +51,9 @@ impl<'a> Reader<'a> {
             "bin" => Tokens::bin(path, 2)?,
             _ => return self.lines(path),
         };
-        let end = self.end.ok_or_else(|| Error::config("end", "expected the id that closes a document, found none"))?;
+        let end = self.end.ok_or_else(|| {
+            Error::config("eos", "expected the id that closes a document in an array of ids, found none")
+        })?;
         Ok(Box::new(tokens.documents(end).map(|ids| Ok(Document::from(ids?)))))
     }
 

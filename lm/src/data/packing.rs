@@ -28,7 +28,8 @@ pub enum Method {
     /// Pieces of these lengths from the front of each document, the longest that fits first; shorter tails are dropped.
     /// Rows hold pieces of one length, which divides the row's.
     Lengths(Vec<usize>),
-    /// Each document whole into the open row with the least room that holds it; rows come out short of the length.
+    /// Each document whole into the open row with the least room that holds it; rows come out short of the length. A longer
+    /// document is an error.
     BestFit {
         /// Open rows; when a document needs another, the fullest is emitted.
         bins: usize,
@@ -160,7 +161,8 @@ impl Packer {
             return Ok(Vec::new());
         }
         let document = self.framed(document);
-        if self.packing.refuse_longer && document.ids.len() > self.packing.length {
+        let whole = self.packing.refuse_longer || matches!(self.packing.method, Method::BestFit { .. });
+        if whole && document.ids.len() > self.packing.length {
             let (length, found) = (self.packing.length, document.ids.len());
             let what = format!("expected at most {length} tokens, the length of a row, found {found}");
             return Err(Error::config(name(), what));

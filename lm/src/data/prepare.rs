@@ -17,6 +17,8 @@ pub struct Prepared {
     pub folder: PathBuf,
     /// Documents that were read.
     pub documents: u64,
+    /// Of these, longer than a row: cut, or of fine-tuning the rest left out.
+    pub longer: u64,
     /// Their tokens, with those that are put before and after each.
     pub tokens_read: u64,
     /// Rows.
@@ -55,7 +57,9 @@ pub fn prepare(
             match documents.next().transpose()? {
                 Some((place, document)) => {
                     counts.documents += 1;
-                    counts.tokens_read += packer.tokens(&document) as u64;
+                    let tokens = packer.tokens(&document);
+                    counts.longer += u64::from(tokens > packing.length);
+                    counts.tokens_read += tokens as u64;
                     ready.extend(packer.push(document).map_err(|error| place.name(error))?);
                 }
                 None => {

@@ -1,5 +1,6 @@
 //! Chat templates: the Jinja text by which a model's conversations are written out, as transformers runs them.
 
+use crate::model::weights::{Layout, gguf};
 use crate::{Error, Result};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
@@ -33,12 +34,27 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// `chat_template.jinja` of a folder, else `chat_template` of its `tokenizer_config.json` (of several, the one named
-    /// `default`), with the texts of the special tokens from there. `None` where the model has none.
+    /// The template of a model, or of a folder with a tokenizer alone: `chat_template.jinja`, else `chat_template` of
+    /// `tokenizer_config.json` (of several, the one named `default`), with the texts of the special tokens from there; else what a
+    /// GGUF file holds. `None` where there is none.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Format`].
-    pub fn open(folder: &Path) -> Result<Option<Self>> {
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        let gguf = match Layout::of(path) {
+            Ok(Layout::Gguf(file)) => Some(file),
+            _ => None,
+        };
+        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+        if let Some(found) = Self::of_folder(folder)? {
+            return Ok(Some(found));
+        }
+        let Some(source) = gguf else { return Ok(None) };
+        let found = gguf::chat_template(&source)?;
+        Ok(found.map(|[text, beginning, end]| ChatTemplate { text, source, beginning, end }))
+    }
+
+    fn of_folder(folder: &Path) -> Result<Option<Self>> {
         let config_file = folder.join("tokenizer_config.json");
         let config: serde_json::Value = match std::fs::read_to_string(&config_file) {
             Ok(text) => serde_json::from_str(&text).map_err(|e| Error::format(&config_file, e.to_string()))?,

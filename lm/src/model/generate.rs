@@ -5,7 +5,7 @@ use crate::model::decoder::{Cache, Decoder};
 use crate::model::llama::LlamaConfig;
 use crate::model::sampling::{Sampling, StopStrings};
 use crate::model::tokenizer::Tokenizer;
-use crate::model::weights::{Layout, Storage, Weights};
+use crate::model::weights::{Storage, Weights};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use serde::Serialize;
@@ -78,12 +78,8 @@ impl TextModel {
         let weights = Weights::open(path, storage)?;
         let tokenizer = Tokenizer::open(path)?;
         tokenizer.check(&weights.config)?;
-        let folder = match Layout::of(path)? {
-            Layout::Folder(folder) => folder,
-            Layout::Gguf(file) => file.parent().unwrap_or(Path::new(".")).to_path_buf(),
-        };
         let decoder = Decoder::from_tensors(&weights.config, &weights.tensors)?.compacted()?;
-        Ok(TextModel { decoder, tokenizer, chat: ChatTemplate::open(&folder)? })
+        Ok(TextModel { decoder, tokenizer, chat: ChatTemplate::open(path)? })
     }
 
     /// The prompt of a conversation.

@@ -23,7 +23,7 @@ impl Tokenizer {
     /// `tokenizer.json` of the folder of a model (beside a GGUF file too); else from the metadata of the GGUF file.
     ///
     /// # Errors
-    /// [`Error::Format`] where there is none, or one that cannot be read.
+    /// [`Error::Format`] where there is none, one that cannot be read, or beside a GGUF file one of other tokens than it holds.
     pub fn open(path: &Path) -> Result<Self> {
         let layout = Layout::of(path)?;
         let folder = match &layout {
@@ -32,7 +32,12 @@ impl Tokenizer {
         };
         let source = folder.join("tokenizer.json");
         match layout {
-            _ if source.is_file() => Self::read(&source),
+            Layout::Gguf(file) if source.is_file() => {
+                let tokenizer = Self::read(&source)?;
+                tokenizer.check_tokens(&file)?;
+                Ok(tokenizer)
+            }
+            Layout::Folder(_) if source.is_file() => Self::read(&source),
             Layout::Gguf(file) => Self::from_gguf(&file),
             Layout::Folder(_) => Err(Error::format(&folder, "tokenizer: expected a tokenizer.json, found none")),
         }
@@ -63,6 +68,19 @@ impl Tokenizer {
             return Err(fail("add_eos_token: expected false (an end after every text is not supported)".into()));
         }
         Ok(Tokenizer { inner, source: file.into() })
+    }
+
+    /// Whether the tokens are those of a GGUF file, where it has some.
+    fn check_tokens(&self, file: &Path) -> Result<()> {
+        let tokens = gguf::tokens(file)?;
+        for (id, token) in tokens.iter().enumerate() {
+            let found = self.inner.id_to_token(id as u32);
+            if found.as_ref().is_some_and(|found| found != token) || (found.is_none() && id < self.vocabulary()) {
+                let what = format!("token {id}: expected {token:?} as in {}, found {found:?}", file.display());
+                return Err(Error::format(&self.source, what));
+            }
+        }
+        Ok(())
     }
 
     /// The file it was read from.
@@ -107,17 +125,24 @@ impl Tokenizer {
         self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 
-    /// Checks that the model has a row for each token.
+    /// Checks that the model has a row for each token, and not many that no token is for (some models have a few hundred, to
+    /// fill up their matrices), and that its ends of text are tokens.
     ///
     /// # Errors
-    /// [`Error::Format`] for a tokenizer of another, larger vocabulary.
+    /// [`Error::Format`] for a tokenizer of another vocabulary.
     pub fn check(&self, config: &LlamaConfig) -> Result<()> {
         let (found, rows) = (self.vocabulary(), config.vocab_size);
+        let wrong = |what: String| Err(Error::format(&self.source, format!("vocabulary: expected {what}")));
         if found > rows {
-            let what = format!("vocabulary: expected at most the {rows} tokens of the model, found {found}");
-            return Err(Error::format(&self.source, what));
+            return wrong(format!("at most the {rows} tokens of the model, found {found}"));
         }
-        Ok(())
+        if found < rows - rows / 8 {
+            return wrong(format!("about the {rows} tokens of the model, found {found}"));
+        }
+        match config.end_ids().iter().find(|id| self.inner.id_to_token(**id).is_none()) {
+            Some(id) => wrong(format!("a token of id {id}, the model's end of text, found none")),
+            None => Ok(()),
+        }
     }
 
     /// Text from ids that come one at a time.

@@ -58,11 +58,16 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// All domains of a folder, by name.
+    /// All domains of a folder, by name, for a model of `vocabulary` tokens.
     ///
     /// # Errors
     /// A folder or file that cannot be read; [`Error::Config`] for no domain, or one with too few rows.
-    pub fn open(config: &DomainsConfig, tokenizer: Option<&Tokenizer>, end: Option<u32>) -> Result<Vec<Domain>> {
+    pub fn open(
+        config: &DomainsConfig,
+        vocabulary: usize,
+        tokenizer: Option<&Tokenizer>,
+        end: Option<u32>,
+    ) -> Result<Vec<Domain>> {
         let mut domains = Vec::new();
         for path in folders(&config.folder)? {
             let name = path.file_stem().map_or_else(|| "text".into(), |name| name.to_string_lossy().into_owned());
@@ -70,7 +75,7 @@ impl Domain {
                 let count = MdsRows::open(&path)?.len().min(config.rows.unwrap_or(usize::MAX));
                 let sources = vec![format!("{}", path.display())];
                 let rows = RowsConfig { sources, unmasked: config.unmasked, ..RowsConfig::default() };
-                Box::new(First { count, rows: MixedRows::open(&rows, Path::new(""), Streams::new(0))? })
+                Box::new(First { count, rows: MixedRows::open(&rows, vocabulary, Streams::new(0))? })
             } else {
                 let text = TextConfig {
                     paths: vec![path],

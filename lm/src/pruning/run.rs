@@ -175,7 +175,7 @@ impl Plan {
         if config.original && source.config.tie_word_embeddings {
             problems.push("original: expected a model with an output matrix of its own, found a tied one".into());
         }
-        let domains = match Domain::open(&config.data, tokenizer.as_ref().ok(), end) {
+        let domains = match Domain::open(&config.data, source.config.vocab_size, tokenizer.as_ref().ok(), end) {
             Ok(domains) => domains,
             Err(error) => {
                 problems.extend(tokenizer.err().map(|e| e.to_string()));

@@ -82,6 +82,8 @@ pub struct TextConfig {
     pub rows: Option<usize>,
     /// Rows at the beginning that are left out (for validation on others of the same files).
     pub skip: usize,
+    /// Whether a document longer than a row is an error instead of being cut.
+    pub refuse_longer: bool,
 }
 
 /// Packed rows in MDS folders (ProLong's columns), mixed.
@@ -112,6 +114,7 @@ impl Default for TextConfig {
             unmasked: false,
             rows: None,
             skip: 0,
+            refuse_longer: false,
         }
     }
 }
@@ -131,7 +134,7 @@ impl Default for ModelConfig {
 }
 
 impl Default for LmConfig {
-    /// Without a section `train`, the optimiser of ProLong (its appendix): AdamW with betas 0.9 and 0.95, decay 0.1, clipping at 1, a tenth of warm-up,
+    /// The optimiser of ProLong (its appendix), also where a section `train` leaves its keys out: AdamW with betas 0.9 and 0.95, decay 0.1, clipping at 1, a tenth of warm-up,
     /// cosine to a tenth of the rate.
     fn default() -> Self {
         let learning_rate = 1e-5;
@@ -257,6 +260,16 @@ mod tests {
         let good = "[model]\npath = \"m\"\n[[data.recall]]\nfacts = 4\nquestions = 2\n[train]\nsteps = 5";
         let config = LmConfig::parse(good, "a.toml".as_ref(), &["train.batch=4".into()]).unwrap();
         assert_eq!(config.train.batch, 4);
+        // What is not given is ProLong's.
+        let own = LmConfig::default().train;
+        assert_eq!(config.train, TrainConfig { steps: Some(5), batch: 4, ..own.clone() });
+        let rate = ["train.epochs=2".to_string(), "train.optimizer.learning_rate=1e-4".into()];
+        let found = LmConfig::parse(&good.replace("[train]\nsteps = 5", ""), "a.toml".as_ref(), &rate).unwrap().train;
+        assert_eq!((found.steps, found.epochs, found.optimizer.learning_rate), (None, Some(2), 1e-4));
+        assert!((found.schedule.minimum_rate - 1e-5).abs() < 1e-12 && found.schedule.warmup_fraction == 0.1);
+        let warm = LmConfig::parse(good, "a.toml".as_ref(), &["train.schedule.warmup_steps=1".into()]).unwrap().train;
+        assert_eq!((warm.schedule.warmup_steps, warm.schedule.warmup_fraction), (1, 0.0));
+        assert_eq!((found.optimizer.betas, found.optimizer.clip), (own.optimizer.betas, own.optimizer.clip));
         assert_eq!(LmConfig::parse(&config.to_toml().unwrap(), "b".as_ref(), &[]).unwrap(), config);
     }
 }

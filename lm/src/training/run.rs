@@ -77,7 +77,7 @@ struct Start {
     config: LlamaConfig,
     /// None: random weights.
     tensors: Option<BTreeMap<String, Tensor>>,
-    /// Where the tokenizer's files are.
+    /// Where the tokenizer's files are; empty: nowhere.
     source: PathBuf,
     tokenizer: Option<Tokenizer>,
 }
@@ -99,7 +99,8 @@ pub fn train(
     let batches = |text: &TextConfig| text::batches(text, start.tokenizer.as_ref(), end);
     let text = config.data.text.as_ref().map(&batches).transpose()?;
     let streams = Streams::new(config.seed);
-    let rows = config.data.rows.as_ref().map(|rows| MixedRows::open(rows, &rows.folder, streams)).transpose()?;
+    let rows =
+        config.data.rows.as_ref().map(|rows| MixedRows::open(rows, start.config.vocab_size, streams)).transpose()?;
     let validation_text = config.data.validation_text.as_ref().map(&batches).transpose()?;
     let mut parts: Vec<&dyn Corpus> = config.data.recall.iter().map(|task| task as &dyn Corpus).collect();
     parts.extend(text.as_ref().map(|text: &Vec<Batch>| text as &dyn Corpus));
@@ -115,7 +116,11 @@ pub fn train(
         None => Decoder::declare(&parameters.root(), &start.config, config.model.initial_deviation)?,
     };
     check_rows(&corpus, &start.config, observer)?;
-    std::fs::create_dir_all(run).map_err(Error::io(run))?;
+    let (heads, shards) = (start.config.key_value_heads(), config.sequence_shards);
+    if shards > 1 && !heads.is_multiple_of(shards) {
+        let what = format!("expected a divisor of the {heads} key heads, found {shards}");
+        return Err(Error::config("sequence_shards", what));
+    }
     let config_text = config.to_toml()?;
     let mut trainer = Trainer::new(&parameters, streams, config.train.clone(), Some(run), &config_text)?;
     let newest = if resume { checkpoint::latest(run)? } else { None };
@@ -124,11 +129,13 @@ pub fn train(
         (None, Some(stage)) => trainer.start_from(&last_checkpoint(stage)?, config.model.keep_optimizer)?,
         (None, None) => {}
     }
+    // From here on nothing is wrong that could be known beforehand.
+    std::fs::create_dir_all(run).map_err(Error::io(run))?;
     files::write_atomic(&run.join("config.toml"), config_text.as_bytes())?;
     let began = SystemTime::now();
     write_run(run, config.seed, began, None)?;
-    let (recompute, shards) = (config.recompute, config.sequence_shards);
-    let mut task = LmTask { decoder: decoder.clone(), corpus: &corpus, validation, recompute, shards };
+    let mut task =
+        LmTask { decoder: decoder.clone(), corpus: &corpus, validation, recompute: config.recompute, shards };
     let summary = trainer.run(&mut task, observer, stop)?;
 
     let mut recall = BTreeMap::new();
@@ -169,7 +176,7 @@ fn open(config: &LmConfig, observer: &mut dyn Observer) -> Result<Start> {
         None => {
             let shape = serde_json::to_string(&model.shape).map_err(|e| Error::config("model.shape", e.to_string()))?;
             let config = LlamaConfig::parse(&shape, Path::new("model.shape"))?;
-            Start { config, tensors: None, source: PathBuf::from("."), tokenizer: None }
+            Start { config, tensors: None, source: PathBuf::new(), tokenizer: None }
         }
     };
     let (old_theta, old_length) = (start.config.rope_theta, start.config.max_position_embeddings);

@@ -20,18 +20,30 @@ pub(crate) fn batches(config: &TextConfig, tokenizer: Option<&Tokenizer>, end: O
     let content = Content::Text(config.field.clone());
     let reader = Reader { content: &content, tokenizer, template: None, end };
     let method = Method::Single { min_length: config.min_document, intact: false, overlap: 0, continuation: None };
-    let mut packer = Packer::new(Packing { eos: end, method, ..Packing::new(config.row) })?;
+    let refuse_longer = config.refuse_longer;
+    let mut packer = Packer::new(Packing { eos: end, method, refuse_longer, ..Packing::new(config.row) })?;
     let wanted = config.rows.map_or(usize::MAX, |rows| rows.saturating_add(config.skip));
     let mut rows: Vec<Row> = Vec::new();
+    let (mut documents, mut tokens) = (0, 0);
     'files: for path in &config.paths {
         for document in reader.open(path)? {
-            rows.extend(packer.push(document?)?);
+            let document = document?;
+            documents += 1;
+            tokens += packer.tokens(&document);
+            rows.extend(packer.push(document).map_err(|error| Error::format(path, error.to_string()))?);
             if rows.len() >= wanted {
                 break 'files;
             }
         }
     }
     rows.extend(packer.finish());
+    if rows.len() <= config.skip {
+        let (expected, row) = (config.skip + 1, config.row);
+        let what = format!(
+            "expected text for {expected} rows of {row} tokens, found {documents} documents of {tokens} tokens"
+        );
+        return Err(Error::format(config.paths.first().map_or(Path::new(""), |path| path), what));
+    }
     let collator = Collator { single_sequence: config.unmasked, ..Collator::default() };
     let kept = rows.iter().skip(config.skip).take(config.rows.unwrap_or(usize::MAX));
     kept.map(|row| batch(row, &collator)).collect()
@@ -47,15 +59,21 @@ pub(crate) struct MixedRows {
     sources: Vec<MdsRows>,
     order: Vec<Pick>,
     collator: Collator,
+    vocabulary: usize,
 }
 
+/// Bytes of all sources together up to which the hash of every file and every row are looked at before a run begins.
+const CHECKED_BEFORE: u64 = 1 << 26;
+
 impl MixedRows {
-    /// Opens the folders; relative ones are taken from `folder`.
-    pub(crate) fn open(config: &RowsConfig, folder: &Path, streams: Streams) -> Result<Self> {
+    /// Opens the folders, relative ones from that of the configuration, for a model of so many tokens. Files are
+    /// compared with the hashes of their index and rows with the vocabulary, here up to some size; rows again when
+    /// they are read.
+    pub(crate) fn open(config: &RowsConfig, vocabulary: usize, streams: Streams) -> Result<Self> {
         let (mut sources, mut shares) = (Vec::new(), Vec::new());
         for text in &config.sources {
             let source: Source = text.parse()?;
-            let rows = MdsRows::open(&folder.join(&source.path))?;
+            let rows = MdsRows::open(&config.folder.join(&source.path))?;
             shares.push((rows.len(), source.share));
             sources.push(rows);
         }
@@ -70,7 +88,36 @@ impl MixedRows {
             single_sequence: config.unmasked,
             max_tokens: config.max_tokens,
         };
-        Ok(MixedRows { sources, order, collator })
+        let mixed = MixedRows { sources, order, collator, vocabulary };
+        mixed.check()?;
+        Ok(mixed)
+    }
+
+    fn check(&self) -> Result<()> {
+        let mut bytes = 0;
+        for source in &self.sources {
+            bytes += source.bytes();
+            if bytes > CHECKED_BEFORE {
+                break;
+            }
+            source.verify()?;
+            (0..source.len()).try_for_each(|number| self.row(source, number).map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// A row that this model can be trained on.
+    fn row(&self, source: &MdsRows, number: usize) -> Result<Row> {
+        let row = source.row(number)?;
+        let wrong = |what: String| Err(Error::format(source.folder(), format!("row {number}: {what}")));
+        if let Some(id) = row.input_ids.iter().find(|id| **id as usize >= self.vocabulary) {
+            let rows = self.vocabulary;
+            return wrong(format!("input_ids: expected ids below the model's vocabulary of {rows}, found {id}"));
+        }
+        if self.collator.instruct_masks && row.mask.is_none() {
+            return wrong("mask: expected one because of data.rows.instruct_masks, found none".into());
+        }
+        Ok(row)
     }
 }
 
@@ -81,6 +128,6 @@ impl Corpus for MixedRows {
 
     fn batch(&self, number: usize) -> Result<Batch> {
         let pick = self.order[number];
-        batch(&self.sources[pick.source as usize].row(pick.row as usize)?, &self.collator)
+        batch(&self.row(&self.sources[pick.source as usize], pick.row as usize)?, &self.collator)
     }
 }

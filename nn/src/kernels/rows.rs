@@ -35,7 +35,7 @@ fn cut(parts: &[Range<usize>], target: usize) -> Vec<Range<usize>> {
 }
 
 /// Most rows of a tile.
-const TILE: usize = 48;
+const TILE: usize = 112;
 
 /// Cuts a chunk evenly into tiles: a kernel that goes over the rows of a chunk many times does so tile by tile, each near at
 /// hand. Even, because products of a single row may round otherwise than those of more.

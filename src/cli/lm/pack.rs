@@ -18,7 +18,7 @@ enum By {
     Single,
     /// Pieces of the lengths of --lengths, each in rows of its own kind
     Lengths,
-    /// Documents whole, each into the open row that it fits best
+    /// Documents whole, each into the open row that it fits best; one longer than a row is an error
     BestFit,
 }
 
@@ -52,8 +52,8 @@ pub(crate) struct Pack {
     #[arg(long, default_value = "text")]
     field: String,
     /// Lines are conversations: the field with the list of turns. Only what the assistant says is trained on, and the rest
-    /// of a cut conversation is dropped
-    #[arg(long, num_args = 0..=1, default_missing_value = "messages", conflicts_with = "field")]
+    /// of a cut conversation is dropped. Another field than `messages` as --chat=FIELD
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "messages", conflicts_with = "field")]
     chat: Option<String>,
     /// A token (or its id) to put before each document
     #[arg(long)]
@@ -76,7 +76,7 @@ impl Pack {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
         let tokenizer = self.tokenizer.as_deref().map(Tokenizer::open).transpose()?;
         let template = match &self.tokenizer {
-            Some(path) => ChatTemplate::open(if path.is_dir() { path } else { path.parent().unwrap_or("".as_ref()) })?,
+            Some(path) => ChatTemplate::open(path)?,
             None => None,
         };
         let id = |option: &'static str, token: &Option<String>| -> Result<Option<u32>> {
@@ -109,10 +109,11 @@ impl Pack {
         let found = prepare(&self.paths, reader, &packing, &self.out, options)?;
         common.print(&found, || {
             format!(
-                "{}: {} rows of {} documents; {} of {} tokens packed, {} trained on",
+                "{}: {} rows of {} documents ({} longer than a row); {} of {} tokens packed, {} trained on",
                 found.folder.display(),
                 found.rows,
                 found.documents,
+                found.longer,
                 found.tokens_packed,
                 found.tokens_read,
                 found.tokens_trained

@@ -15,19 +15,9 @@ impl Bins {
         Bins { length: packing.length, most, domain: packing.domain.clone(), open: Vec::new() }
     }
 
-    /// A document longer than a row is cut into rows of their own and a remainder that is placed as any document.
-    pub(super) fn push(&mut self, mut piece: Piece) -> Vec<Row> {
+    /// A document of at most the length of a row.
+    pub(super) fn push(&mut self, piece: Piece) -> Vec<Row> {
         let mut rows = Vec::new();
-        while piece.ids.len() >= self.length {
-            let (head, rest) = piece.split_at(self.length);
-            let mut row = Row { domain: self.domain.clone(), ..Row::default() };
-            append(&mut row, head);
-            rows.push(row);
-            piece = rest;
-        }
-        if piece.ids.is_empty() {
-            return rows;
-        }
         let room = |row: &Row| self.length - row.input_ids.len();
         let fitting = (0..self.open.len()).filter(|&k| room(&self.open[k]) >= piece.ids.len());
         let best = match fitting.min_by_key(|&k| room(&self.open[k])) {

@@ -22,6 +22,21 @@ impl MdsRows {
     pub fn open(folder: &Path) -> Result<Self> {
         Ok(MdsRows { folder: folder.into(), reader: Reader::open(folder)? })
     }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Bytes of its rows, uncompressed.
+    pub fn bytes(&self) -> u64 {
+        self.reader.index().shards.iter().map(|shard| shard.raw_data.bytes).sum()
+    }
+
+    /// Compares the files with the hashes of the index. Errors: those of [`Reader::verify`].
+    pub fn verify(&self) -> Result<()> {
+        Ok(self.reader.verify()?)
+    }
 }
 
 impl RowSource for MdsRows {

@@ -23,6 +23,36 @@ pub(crate) fn open(path: &Path) -> Result<(Content, BufReader<File>)> {
     Ok((content, file))
 }
 
+/// The tokens of a file by id; none where it holds none.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn tokens(path: &Path) -> Result<Vec<String>> {
+    let (content, _) = open(path)?;
+    Ok(text_list(&content, "tokenizer.ggml.tokens"))
+}
+
+/// The chat template of a file with the texts of its beginning and end of text.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn chat_template(path: &Path) -> Result<Option<[String; 3]>> {
+    let (content, _) = open(path)?;
+    let metadata = Metadata { path, values: &content.metadata };
+    let Some(template) = metadata.text("tokenizer.chat_template") else { return Ok(None) };
+    let tokens = text_list(&content, "tokenizer.ggml.tokens");
+    let token = |name: &str| {
+        let id = metadata.number(&format!("tokenizer.ggml.{name}_token_id"));
+        id.and_then(|id| tokens.get(id as usize)).cloned().unwrap_or_default()
+    };
+    Ok(Some([template.to_string(), token("bos"), token("eos")]))
+}
+
+fn text_list(content: &Content, key: &str) -> Vec<String> {
+    let values = content.metadata.get(key).and_then(|value| value.to_vec().ok());
+    values.into_iter().flatten().filter_map(|value| value.to_string().ok().cloned()).collect()
+}
+
 /// Reads a file; matrices are dequantised.
 ///
 /// # Errors

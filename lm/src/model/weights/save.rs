@@ -45,7 +45,7 @@ impl Weights {
     }
 }
 
-/// Writes the folder of any model: its `config.json`, its tensors, the tokenizer's files of `source`.
+/// Writes the folder of any model: its `config.json`, its tensors, the tokenizer's files of `source` (none of an empty path).
 ///
 /// # Errors
 /// As [`Weights::save`].
@@ -57,11 +57,15 @@ pub fn write_folder(
     options: SaveOptions,
 ) -> Result<()> {
     let files = split(tensors, options)?;
-    let source = if source.is_dir() { source } else { source.parent().unwrap_or(Path::new(".")) };
+    // A model without a source has no tokenizer: not what lies in the working folder.
+    let beside = |source: &Path| {
+        if source.is_dir() { source.into() } else { source.parent().map(Path::to_path_buf).unwrap_or_default() }
+    };
+    let source = (!source.as_os_str().is_empty()).then(|| beside(source));
     let mut failure = None;
     let written = write_folder_atomic(folder, |temporary| {
         // The floor below knows its own errors alone: ours is kept aside.
-        fill(temporary, config, source, &files).map_err(|error| {
+        fill(temporary, config, source.as_deref(), &files).map_err(|error| {
             let cause = std::io::Error::other(error.to_string());
             failure = Some(error);
             tesseral_datasets::Error::Io { path: folder.into(), action: "write", source: cause }
@@ -92,7 +96,12 @@ fn split(tensors: &BTreeMap<String, Tensor>, options: SaveOptions) -> Result<Vec
     Ok(files)
 }
 
-fn fill(folder: &Path, config: &serde_json::Value, source: &Path, files: &[BTreeMap<String, Tensor>]) -> Result<()> {
+fn fill(
+    folder: &Path,
+    config: &serde_json::Value,
+    source: Option<&Path>,
+    files: &[BTreeMap<String, Tensor>],
+) -> Result<()> {
     write_json(&folder.join("config.json"), config)?;
     let metadata = || Some(HashMap::from([("format".to_string(), "pt".to_string())]));
     let mut map = serde_json::Map::new();
@@ -110,10 +119,10 @@ fn fill(folder: &Path, config: &serde_json::Value, source: &Path, files: &[BTree
         let total: usize = files.iter().flatten().map(|(_, t)| t.elem_count() * t.dtype().size_in_bytes()).sum();
         write_json(&folder.join(INDEX), &json!({"metadata": {"total_size": total}, "weight_map": map}))?;
     }
-    for name in COMPANIONS {
-        let from = source.join(name);
+    for from in source.iter().flat_map(|source| COMPANIONS.map(|name| source.join(name))) {
         if from.is_file() {
-            std::fs::copy(&from, folder.join(name)).map_err(Error::io(&from))?;
+            let to = folder.join(from.file_name().unwrap_or_default());
+            std::fs::copy(&from, to).map_err(Error::io(&from))?;
         }
     }
     Ok(())

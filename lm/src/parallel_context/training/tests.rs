@@ -50,6 +50,9 @@ checkpoint_every = 2
 validate_every = 2
 [train.optimizer]
 learning_rate = 1e-2
+[train.schedule]
+kind = "constant"
+warmup_fraction = 0.0
 "#;
 
 fn run(folder: &Path, name: &str, resume: bool, set: &[&str]) -> crate::Result<Report> {

@@ -37,8 +37,58 @@ fn worst(segments: Segments, heads: Heads, dtype: DType) -> f64 {
     worst
 }
 
+/// Relative difference of the derivative along one direction of all inputs from a central difference.
+fn off_difference(segments: Segments, heads: Heads) -> f64 {
+    let counts = [heads.queries, heads.keys, heads.keys].map(|n| n * heads.width);
+    let rows = [segments.query_rows(), segments.key_rows(), segments.key_rows()];
+    let segments = Arc::new(segments);
+    let dy = Tensor::from_vec(wave(rows[0] * counts[0], 0.537), (rows[0], counts[0]), &Device::Cpu).unwrap();
+    let direction: Vec<Vec<f64>> = (0..3).map(|k| wave(rows[k] * counts[k], 0.91 + 0.2 * k as f64)).collect();
+    let inputs = |h: f64| -> Vec<Var> {
+        let moved = |k: usize| {
+            let x = wave(rows[k] * counts[k], [0.713, 1.37, 0.29][k]);
+            let x = x.iter().zip(&direction[k]).map(|(x, d)| x + h * d).collect();
+            Var::from_tensor(&Tensor::from_vec(x, (rows[k], counts[k]), &Device::Cpu).unwrap()).unwrap()
+        };
+        (0..3).map(moved).collect()
+    };
+    let loss =
+        |x: &[Var]| (attention(&x[0], &x[1], &x[2], &segments, heads).unwrap() * &dy).unwrap().sum_all().unwrap();
+    let value = |h: f64| loss(&inputs(h)).to_scalar::<f64>().unwrap();
+    let here = inputs(0.0);
+    let store = backward(&loss(&here)).unwrap();
+    let mut analytic = 0.0;
+    for (x, d) in here.iter().zip(&direction) {
+        let gradient = store.get(x).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        analytic += gradient.iter().zip(d).map(|(g, d)| g * d).sum::<f64>();
+    }
+    let h = 1e-5;
+    let numeric = (value(h) - value(-h)) / (2.0 * h);
+    (numeric - analytic).abs() / numeric.abs().max(1.0)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn gradients_are_differences_of_values(
+        lengths in prop::collection::vec((1usize..20, 0usize..20), 1..4),
+        (keys, group, width) in (1usize..4, 1usize..3, 1usize..9),
+        [causal, cross, scaled] in any::<[bool; 3]>(),
+        seed in 0usize..1000,
+    ) {
+        let mut heads = Heads::new(keys * group, keys, width);
+        if !scaled { heads.scale = 1.0 }
+        let queries: Vec<usize> = lengths.iter().map(|l| l.0).collect();
+        let others: Vec<usize> = lengths.iter().map(|l| if causal { l.0 + l.1 } else { l.1 }).collect();
+        let segments = match cross {
+            true => Segments::cross(&queries, &others, causal).unwrap(),
+            false => Segments::packed(&queries, causal),
+        };
+        let mask = (0..segments.key_rows()).map(|k| (k * 7919 + seed) % 5 != 0).collect();
+        let off = off_difference(segments.with_key_mask(mask).unwrap(), heads);
+        prop_assert!(off < 1e-6, "{off}");
+    }
+
     #[test]
     fn packed_segments_equal_the_definition(
         lengths in prop::collection::vec(1usize..70, 1..5),

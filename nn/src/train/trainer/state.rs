@@ -72,7 +72,14 @@ impl Trainer {
     pub fn start_from(&mut self, folder: &Path, keep_optimizer: bool) -> Result<()> {
         let saved = checkpoint::load(folder)?;
         if keep_optimizer {
-            self.optimizer.load_state(&saved.optimizer_part("adam")).map_err(|e| in_optimizer_file(folder, e))?;
+            // Of parameters that this run keeps as they are the moments are of no use.
+            let mut state = saved.optimizer_part("adam");
+            let moved: std::collections::BTreeSet<&str> = self.optimizer.names().collect();
+            state.retain(|name, _| {
+                let parameter = name.split_once('.').map_or("", |(_, parameter)| parameter);
+                moved.contains(parameter) || self.parameters.get(parameter).is_none()
+            });
+            self.optimizer.load_state(&state).map_err(|e| in_optimizer_file(folder, e))?;
         }
         saved.restore(folder, &self.parameters)?;
         if let Some(ema) = &mut self.ema {
