@@ -170,7 +170,7 @@ fn quality(out: &Path, text: &Path) -> Any<Value> {
     let path = |key: &str, path: &Path| -> Any<String> { Ok(format!("model.{key}={:?}", std::path::absolute(path)?)) };
     let tokenizer = Tokenizer::open(&decoder)?;
     let content = Content::Text("text".into());
-    let reader = Reader { content: &content, tokenizer: Some(&tokenizer), template: None, end: None };
+    let reader = Reader::new(&content, Some(&tokenizer));
     let mut documents = Vec::new();
     for file in files(text, false)? {
         for document in reader.open(&file)? {

@@ -9,6 +9,7 @@ use tesseral_lm::data::collate::{Batch, Collator, RunningTokens, ranks};
 use tesseral_lm::data::mixing::{Share, quotas};
 use tesseral_lm::data::packing::{Document, Method, Packing, pack};
 use tesseral_lm::data::rows::Row;
+use tesseral_nn::optim::{Schedule, ScheduleConfig, ScheduleKind};
 
 fn read<T: serde::de::DeserializeOwned>(value: &Value) -> T {
     serde_json::from_value(value.clone()).unwrap_or_else(|e| panic!("{e}: {value}"))
@@ -138,4 +139,25 @@ fn golden_running_tokens() {
     let valid: Vec<f64> = read(&golden["example"]["valid_per_microstep_devmean"]);
     let ours: Vec<f64> = valid.into_iter().map(|n| running.update(n)).collect();
     assert_eq!(ours, read::<Vec<f64>>(&golden["example"]["A_t"]));
+}
+
+#[test]
+fn golden_schedules() {
+    let Some(golden) = golden::json("prolong", "lr_schedule.json") else { return };
+    let cases: Vec<_> = golden.as_object().unwrap().values().filter(|case| case["lr_at"].is_object()).collect();
+    assert_eq!(cases.len(), 4);
+    for case in cases {
+        let rate = case["base_lr"].as_f64().unwrap();
+        let config = ScheduleConfig {
+            kind: ScheduleKind::Cosine,
+            warmup_steps: read(&case["warmup_steps"]),
+            minimum_rate: rate * case["min_lr_ratio"].as_f64().unwrap(),
+            ..ScheduleConfig::default()
+        };
+        let schedule = Schedule::new(config, rate, read(&case["steps"])).unwrap();
+        for (step, expected) in case["lr_at"].as_object().unwrap() {
+            let found = schedule.learning_rate(step.parse().unwrap());
+            assert!((found - expected.as_f64().unwrap()).abs() < 1e-12 * rate, "{step}: {found} {expected}");
+        }
+    }
 }

@@ -32,13 +32,20 @@ pub struct Reader<'a> {
     pub template: Option<&'a ChatTemplate>,
     /// The id that closes a document in an array of ids.
     pub end: Option<u32>,
+    /// Bytes of an id in a `.bin` file, 2 or 4.
+    pub id_bytes: usize,
 }
 
 /// Documents, one in memory at a time.
 pub type Documents<'a> = Box<dyn Iterator<Item = Result<Document>> + 'a>;
 
 impl<'a> Reader<'a> {
-    /// The documents of a file, in order: `.npy` (NumPy) and `.bin` (2 bytes an id, little-endian) are arrays of ids, anything
+    /// Without a chat template and an end of text; ids of two bytes.
+    pub fn new(content: &'a Content, tokenizer: Option<&'a Tokenizer>) -> Self {
+        Reader { content, tokenizer, template: None, end: None, id_bytes: 2 }
+    }
+
+    /// The documents of a file, in order: `.npy` (NumPy) and `.bin` (little-endian ids) are arrays of ids, anything
     /// else is lines of JSON; of a folder, its `.jsonl` files.
     ///
     /// # Errors
@@ -48,7 +55,7 @@ impl<'a> Reader<'a> {
         let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
         let tokens = match ending {
             "npy" => Tokens::npy(path)?,
-            "bin" => Tokens::bin(path, 2)?,
+            "bin" => Tokens::bin(path, self.id_bytes)?,
             _ => return self.lines(path),
         };
         let end = self.end.ok_or_else(|| {

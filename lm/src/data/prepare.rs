@@ -188,7 +188,7 @@ mod tests {
             domain: ".".into(),
         };
         let content = Content::Text("text".into());
-        let reader = Reader { content: &content, tokenizer: None, template: None, end: Some(0) };
+        let reader = Reader { end: Some(0), ..Reader::new(&content, None) };
         prepare(&[documents.into()], reader, &packing, folder, Options::default())
     }
 

@@ -124,6 +124,9 @@ pub fn train(
     let config_text = config.to_toml()?;
     let mut trainer = Trainer::new(&parameters, streams, config.train.clone(), Some(run), &config_text)?;
     let newest = if resume { checkpoint::latest(run)? } else { None };
+    if resume && newest.is_none() {
+        observer.on_message(&format!("{}: no checkpoint to resume from, the run begins", run.display()));
+    }
     match (&newest, &config.model.init_from) {
         (Some(folder), _) => trainer.resume(folder)?,
         (None, Some(stage)) => trainer.start_from(&last_checkpoint(stage)?, config.model.keep_optimizer)?,

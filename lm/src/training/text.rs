@@ -18,7 +18,7 @@ use tesseral_nn::rng::Streams;
 /// Rows of `config.row` tokens from the documents of its files, each closed by the end of text `end`.
 pub(crate) fn batches(config: &TextConfig, tokenizer: Option<&Tokenizer>, end: Option<u32>) -> Result<Vec<Batch>> {
     let content = Content::Text(config.field.clone());
-    let reader = Reader { content: &content, tokenizer, template: None, end };
+    let reader = Reader { end, ..Reader::new(&content, tokenizer) };
     let method = Method::Single { min_length: config.min_document, intact: false, overlap: 0, continuation: None };
     let refuse_longer = config.refuse_longer;
     let mut packer = Packer::new(Packing { eos: end, method, refuse_longer, ..Packing::new(config.row) })?;

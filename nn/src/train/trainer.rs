@@ -311,10 +311,13 @@ impl Trainer {
                 None
             }
             Err(error) => {
-                if let (Error::NonFinite { what, .. }, Some(run)) = (&error, &self.run) {
-                    run.save_fault(step, what, &samples, task)?;
-                }
-                return Err(error);
+                return Err(match (error, &self.run) {
+                    (Error::NonFinite { what, step: at }, Some(run)) => {
+                        let path = run.save_fault(step, &what, &samples, task)?;
+                        Error::NonFinite { what: format!("{what} (samples in {})", path.display()), step: at }
+                    }
+                    (error, _) => error,
+                });
             }
         };
         self.step = step;

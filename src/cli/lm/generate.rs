@@ -52,6 +52,12 @@ impl Generate {
         } else {
             text
         };
+        let (length, limit) =
+            (model.tokenizer.encode(&prompt, true)?.len(), model.decoder.config().max_position_embeddings);
+        if length + options.max_tokens > limit && !common.quiet {
+            let new = options.max_tokens;
+            eprintln!("{length} tokens of prompt and up to {new} new ones: the model is made for {limit}");
+        }
         let generated = model.generate(&prompt, &options, &mut tell(common))?;
         if !common.quiet && !common.json {
             eprintln!(

@@ -61,6 +61,9 @@ pub(crate) struct Pack {
     /// A token (or its id) to put after each document; it closes the documents of an array of ids
     #[arg(long)]
     eos: Option<String>,
+    /// Bytes of an id in a .bin file
+    #[arg(long, default_value = "2", value_parser = ["2", "4"])]
+    id_bytes: String,
     /// A document longer than a row is an error instead of being cut
     #[arg(long)]
     refuse_longer: bool,
@@ -104,7 +107,9 @@ impl Pack {
             Some(field) => Content::Conversation(field.clone()),
             None => Content::Text(self.field.clone()),
         };
-        let reader = Reader { content: &content, tokenizer: tokenizer.as_ref(), template: template.as_ref(), end: eos };
+        let id_bytes = if self.id_bytes == "4" { 4 } else { 2 };
+        let (tokenizer, template) = (tokenizer.as_ref(), template.as_ref());
+        let reader = Reader { template, end: eos, id_bytes, ..Reader::new(&content, tokenizer) };
         let options = Options { compress: self.zstd, ..Options::default() };
         let found = prepare(&self.paths, reader, &packing, &self.out, options)?;
         common.print(&found, || {

@@ -38,7 +38,7 @@ impl Perplexity {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
         let model = TextModel::open(&self.model, Storage::F32)?;
         let content = Content::Text(self.field.clone());
-        let reader = Reader { content: &content, tokenizer: Some(&model.tokenizer), template: None, end: None };
+        let reader = Reader::new(&content, Some(&model.tokenizer));
         let largest = self.lengths.iter().copied().max().unwrap_or(0);
         let (mut documents, mut longest) = (Vec::new(), Vec::new());
         'paths: for path in &self.paths {

@@ -36,7 +36,7 @@ pub(crate) struct Writing {
 impl Writing {
     pub(crate) fn prompt(&self) -> Result<String> {
         Ok(match self.prompt.as_str() {
-            "-" => std::io::read_to_string(std::io::stdin())?,
+            "-" => std::io::read_to_string(std::io::stdin()).context("standard input: expected a text in UTF-8")?,
             text => text.to_string(),
         })
     }

@@ -19,7 +19,7 @@ pub(super) fn documents(
     most: Option<usize>,
 ) -> Result<Vec<Vec<u32>>> {
     let content = Content::Text(field.into());
-    let reader = Reader { content: &content, tokenizer: Some(tokenizer), template: None, end: None };
+    let reader = Reader::new(&content, Some(tokenizer));
     let end = most.map_or(usize::MAX, |most| most.saturating_add(skip));
     let mut all: Vec<Vec<u32>> = Vec::new();
     for path in paths {

@@ -105,7 +105,7 @@ impl Desk {
         pieces: &mut Vec<Piece>,
     ) -> Result<()> {
         let content = Content::Text(data.field.clone());
-        let reader = Reader { content: &content, tokenizer: Some(self.tokenizer()?), template: None, end: None };
+        let reader = Reader::new(&content, Some(self.tokenizer()?));
         let after = if objective == Objective::Autoregressive { data.text_tokens } else { 0 };
         for document in reader.open(path)?.take(*left) {
             *left -= 1;

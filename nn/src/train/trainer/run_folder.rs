@@ -48,14 +48,15 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Writes down the samples of a step that had to be given up: `non-finite-step-N.json`.
-    pub(super) fn save_fault(&self, step: u64, what: &str, samples: &[usize], task: &dyn Task) -> Result<()> {
+    /// Writes down the samples of a step that had to be given up: `non-finite-step-N.json`, which is returned.
+    pub(super) fn save_fault(&self, step: u64, what: &str, samples: &[usize], task: &dyn Task) -> Result<PathBuf> {
         let described = |sample: &usize| json!({"sample": sample, "data": task.describe(*sample)});
         let batch: Vec<Value> = samples.iter().map(described).collect();
         let path = self.path.join(format!("non-finite-step-{step}.json"));
         let text = serde_json::to_vec_pretty(&json!({"step": step, "what": what, "batch": batch}))
             .map_err(|e| Error::Format { path: path.clone(), what: e.to_string() })?;
-        write_synced(&path, &text)
+        write_synced(&path, &text)?;
+        Ok(path)
     }
 
     /// Saves, with the metrics up to here on the disk first, then prunes.

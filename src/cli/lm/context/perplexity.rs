@@ -70,7 +70,7 @@ impl Perplexity {
     pub(crate) fn run(&self, common: &Common) -> Result<()> {
         let model = ContextTextModel::open(&self.model, Storage::F32)?;
         let content = Content::Text(self.field.clone());
-        let reader = Reader { content: &content, tokenizer: Some(&model.tokenizer), template: None, end: None };
+        let reader = Reader::new(&content, Some(&model.tokenizer));
         let mut documents = Vec::new();
         for path in &self.paths {
             for document in reader.open(path)? {
