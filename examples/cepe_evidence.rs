@@ -133,7 +133,8 @@ fn base(out: &Path, text: &Path) -> Any<PathBuf> {
         format!("data.text={{paths = {}, row = 256}}", listed(&trained)?),
         format!("data.validation_text={{paths = {}, row = 256, rows = 64}}", listed(&files(text, false)?)?),
         "train={steps = 600, batch = 8, checkpoint_every = 500, validate_every = 500, optimizer = {learning_rate = 3e-3, \
-         clip = {norm = 1.0}}, schedule = {kind = \"cosine\", warmup_fraction = 0.05}}"
+         betas = [0.9, 0.999], weight_decay = 0.0, clip = {norm = 1.0}}, schedule = {kind = \"cosine\", \
+         warmup_fraction = 0.05, minimum_rate = 0.0}}"
             .into(),
     ];
     let clock = Instant::now();

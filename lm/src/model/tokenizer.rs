@@ -76,7 +76,8 @@ impl Tokenizer {
         for (id, token) in tokens.iter().enumerate() {
             let found = self.inner.id_to_token(id as u32);
             if found.as_ref().is_some_and(|found| found != token) || (found.is_none() && id < self.vocabulary()) {
-                let what = format!("token {id}: expected {token:?} as in {}, found {found:?}", file.display());
+                let found = found.map_or_else(|| "none".into(), |found| format!("{found:?}"));
+                let what = format!("token {id}: expected {token:?} as in {}, found {found}", file.display());
                 return Err(Error::format(&self.source, what));
             }
         }
