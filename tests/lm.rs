@@ -56,6 +56,10 @@ fn documents_become_rows_a_model_and_text() {
     json(&mut train(folder, "halves", &["--set", "train.steps=3"]));
     json(&mut train(folder, "halves", &["--resume"]));
     assert_eq!(weights(folder, "whole"), weights(folder, "halves"));
+    // A start that is refused leaves the run that is there as it is.
+    let other = ["--set", "train.steps=3", "--set", "seed=7"];
+    assert!(failure(&mut train(folder, "whole", &other), 2).contains("expected no checkpoint after step 0"));
+    assert!(!fs::read_to_string(folder.join("whole/config.toml")).unwrap().contains("seed = 7"));
     // A stage that keeps the moments of the one before and stops moving some of its weights.
     let groups = "train.optimizer.groups=[{pattern=\"model.embed_tokens\",frozen=true}]";
     json(&mut train(folder, "frozen", &["--set", "model={init_from=\"whole\"}", "--set", groups]));
@@ -184,6 +188,12 @@ fn bad_models_and_rows_write_nothing() {
         ("data.rows.instruct_masks=true", 1, &["rows: row 0: mask: expected one", "instruct_masks"]),
         ("sequence_shards=3", 2, &["sequence_shards: expected a divisor of the", "key heads, found 3"]),
         (groups, 2, &["nosuch"]),
+        ("data.validation_text.rows=0", 2, &["data.validation_text.rows: expected at least 1, found 0"]),
+        (
+            "data.validation_recall.far={keys=300,values=300,facts=4,questions=2,batches=2}",
+            2,
+            &["data.validation_recall.far: expected keys and values for a vocabulary of 257 tokens, found 601"],
+        ),
         ("data.validation_text.skip=100000", 1, &["text.jsonl", "expected text for 100001 rows of 64 tokens, found"]),
     ] {
         let message = failure(&mut train(folder, "none", &["--set", set]), code);

@@ -61,7 +61,8 @@ fn number(table: &mut toml::Table, path: &[&str], key: &str) -> Option<f64> {
     value.as_float().or(value.as_integer().map(|n| n as f64))
 }
 
-/// Completes the section `train` by that of `defaults`; a learning rate takes the least rate of its schedule along.
+/// Completes the section `train` by that of `defaults`. A learning rate takes the least rate of its schedule along; a schedule
+/// whose kind is given is all its own; one of a run that time alone limits goes by time.
 fn fill_training(given: &mut toml::Table, defaults: &impl Serialize) {
     let mut defaults = toml::Table::try_from(defaults).unwrap_or_default();
     defaults.retain(|key, _| key == "train");
@@ -72,6 +73,15 @@ fn fill_training(given: &mut toml::Table, defaults: &impl Serialize) {
         }
     }
     let (optimizer, schedule) = (["train", "optimizer"], ["train", "schedule"]);
+    let has = |table: &mut toml::Table, path: &[&str], key: &str| {
+        section(table, path).is_some_and(|section| section.contains_key(key))
+    };
+    if has(given, &schedule, "kind") {
+        section(&mut defaults, &["train"]).map(|train| train.remove("schedule"));
+    }
+    if has(given, &["train"], "max_seconds") && !["steps", "epochs"].iter().any(|key| has(given, &["train"], key)) {
+        section(&mut defaults, &schedule).map(|schedule| schedule.insert("by".into(), "time".into()));
+    }
     let [wanted, own] = [&mut *given, &mut defaults].map(|table| number(table, &optimizer, "learning_rate"));
     let least = number(&mut defaults, &schedule, "minimum_rate");
     if let (Some(wanted), Some(own), Some(least), Some(schedule)) =

@@ -118,7 +118,7 @@ fn check_folder(folder: &Path, paths: &[PathBuf]) -> Result<()> {
 }
 
 /// The files of lines or ids behind some paths.
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub(crate) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         files.extend(if path.is_dir() { jsonl::files(path)? } else { vec![path.clone()] });
@@ -127,14 +127,14 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 /// Where a document comes from: its file, and its number there from 1.
-struct Place<'p> {
-    file: &'p Path,
-    number: usize,
+pub(crate) struct Place<'p> {
+    pub(crate) file: &'p Path,
+    pub(crate) number: usize,
 }
 
 impl Place<'_> {
     /// A mistake of a document, with its place instead of its number among all.
-    fn name(&self, error: Error) -> Error {
+    pub(crate) fn name(&self, error: Error) -> Error {
         let what = match error {
             Error::Config { what, .. } => what,
             other => other.to_string(),

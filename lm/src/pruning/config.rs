@@ -79,7 +79,7 @@ impl Default for MaskConfig {
 }
 
 impl Default for PruneConfig {
-    /// Without a section `train`, the paper's run: 3200 steps of 32 rows, AdamW at 1e-4 with betas 0.9 and 0.95, clipping at 1, a tenth
+    /// Keys of `train` that are left out are the paper's run: 3200 steps of 32 rows, AdamW at 1e-4 with betas 0.9 and 0.95, clipping at 1, a tenth
     /// of warm-up, cosine to a tenth of the rate; losses of domains every 50 steps.
     fn default() -> Self {
         let learning_rate = 1e-4;

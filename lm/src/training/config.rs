@@ -220,6 +220,9 @@ impl Configuration for LmConfig {
             if text.paths.is_empty() {
                 problems.push(format!("data.{key}.paths: expected at least one, found none"));
             }
+            if text.rows == Some(0) {
+                problems.push(format!("data.{key}.rows: expected at least 1, found 0"));
+            }
             if text.row < 2 {
                 problems.push(format!("data.{key}.row: expected at least 2, found {}", text.row));
             }
@@ -231,6 +234,7 @@ impl Configuration for LmConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tesseral_nn::optim::ScheduleUnit;
 
     #[test]
     fn all_mistakes_at_once_and_back_from_its_own_text() {
@@ -267,6 +271,15 @@ mod tests {
         let found = LmConfig::parse(&good.replace("[train]\nsteps = 5", ""), "a.toml".as_ref(), &rate).unwrap().train;
         assert_eq!((found.steps, found.epochs, found.optimizer.learning_rate), (None, Some(2), 1e-4));
         assert!((found.schedule.minimum_rate - 1e-5).abs() < 1e-12 && found.schedule.warmup_fraction == 0.1);
+        for (set, expected) in [
+            ("train.max_seconds=9", ScheduleConfig { by: ScheduleUnit::Time, ..own.schedule }),
+            ("train.schedule.kind=\"constant\"", ScheduleConfig::default()),
+        ] {
+            let text = if set.contains("seconds") { good.replace("[train]\nsteps = 5", "") } else { good.into() };
+            let found = LmConfig::parse(&text, "a.toml".as_ref(), &[set.into()]).unwrap();
+            assert_eq!(found.train.schedule, expected, "{set}");
+            assert_eq!(LmConfig::parse(&found.to_toml().unwrap(), "b".as_ref(), &[]).unwrap(), found, "{set}");
+        }
         let warm = LmConfig::parse(good, "a.toml".as_ref(), &["train.schedule.warmup_steps=1".into()]).unwrap().train;
         assert_eq!((warm.schedule.warmup_steps, warm.schedule.warmup_fraction), (1, 0.0));
         assert_eq!((found.optimizer.betas, found.optimizer.clip), (own.optimizer.betas, own.optimizer.clip));

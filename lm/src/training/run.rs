@@ -116,6 +116,16 @@ pub fn train(
         None => Decoder::declare(&parameters.root(), &start.config, config.model.initial_deviation)?,
     };
     check_rows(&corpus, &start.config, observer)?;
+    let tasks = config.data.recall.iter().map(|task| ("data.recall".to_string(), task));
+    let named =
+        config.data.validation_recall.iter().map(|(name, task)| (format!("data.validation_recall.{name}"), task));
+    for (name, task) in tasks.chain(named) {
+        let (found, rows) = (task.vocabulary(), start.config.vocab_size);
+        if found > rows {
+            let what = format!("expected keys and values for a vocabulary of {rows} tokens, found {found} tokens");
+            return Err(Error::config(name, what));
+        }
+    }
     let (heads, shards) = (start.config.key_value_heads(), config.sequence_shards);
     if shards > 1 && !heads.is_multiple_of(shards) {
         let what = format!("expected a divisor of the {heads} key heads, found {shards}");
@@ -132,7 +142,8 @@ pub fn train(
         (None, Some(stage)) => trainer.start_from(&last_checkpoint(stage)?, config.model.keep_optimizer)?,
         (None, None) => {}
     }
-    // From here on nothing is wrong that could be known beforehand.
+    // From here on nothing is wrong that can be known beforehand.
+    trainer.check(corpus.len())?;
     std::fs::create_dir_all(run).map_err(Error::io(run))?;
     files::write_atomic(&run.join("config.toml"), config_text.as_bytes())?;
     let began = SystemTime::now();

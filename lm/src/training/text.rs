@@ -7,6 +7,7 @@ use crate::data::collate::Collator;
 use crate::data::documents::{Content, Reader};
 use crate::data::mixing::{Mixture, Pick, Source};
 use crate::data::packing::{Method, Packer, Packing};
+use crate::data::prepare::{Place, files};
 use crate::data::rows::mds::MdsRows;
 use crate::data::rows::{Row, RowSource};
 use crate::model::tokenizer::Tokenizer;
@@ -25,12 +26,13 @@ pub(crate) fn batches(config: &TextConfig, tokenizer: Option<&Tokenizer>, end: O
     let wanted = config.rows.map_or(usize::MAX, |rows| rows.saturating_add(config.skip));
     let mut rows: Vec<Row> = Vec::new();
     let (mut documents, mut tokens) = (0, 0);
-    'files: for path in &config.paths {
-        for document in reader.open(path)? {
+    'files: for path in &files(&config.paths)? {
+        for (number, document) in reader.open(path)?.enumerate() {
             let document = document?;
             documents += 1;
             tokens += packer.tokens(&document);
-            rows.extend(packer.push(document).map_err(|error| Error::format(path, error.to_string()))?);
+            let place = Place { file: path, number: number + 1 };
+            rows.extend(packer.push(document).map_err(|error| place.name(error))?);
             if rows.len() >= wanted {
                 break 'files;
             }
@@ -94,12 +96,10 @@ impl MixedRows {
     }
 
     fn check(&self) -> Result<()> {
-        let mut bytes = 0;
+        let mut left = CHECKED_BEFORE;
         for source in &self.sources {
-            bytes += source.bytes();
-            if bytes > CHECKED_BEFORE {
-                break;
-            }
+            let Some(rest) = left.checked_sub(source.bytes()) else { continue };
+            left = rest;
             source.verify()?;
             (0..source.len()).try_for_each(|number| self.row(source, number).map(drop))?;
         }

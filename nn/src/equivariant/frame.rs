@@ -91,7 +91,7 @@ impl EdgeFrames {
         &self.edges
     }
 
-    fn check(&self, layout: &Layout, rows: usize, expected: usize) -> Result<()> {
+    pub(super) fn check(&self, layout: &Layout, rows: usize, expected: usize) -> Result<()> {
         if layout.lmax() > self.lmax || rows != expected {
             return Err(Error::Shape {
                 operation: "edge frames",

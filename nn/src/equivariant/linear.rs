@@ -7,6 +7,7 @@ use super::slot_map::{Path, SlotMap};
 use crate::kernels::{Array, Operation, Real, apply, rows};
 use crate::{Init, Result, Scope};
 use candle_core::Tensor;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -171,6 +172,13 @@ impl LinearOp {
     fn class(&self, row: usize) -> usize {
         self.segments[self.segments.partition_point(|s| s.rows.end <= row)].class
     }
+
+    /// The parts of the segments that lie in some rows.
+    fn segments_of(&self, rows: &Range<usize>) -> impl Iterator<Item = Segment> {
+        let first = self.segments.partition_point(|s| s.rows.end <= rows.start);
+        let there = self.segments[first..].iter().take_while(|s| s.rows.start < rows.end);
+        there.map(|s| Segment { class: s.class, rows: s.rows.start.max(rows.start)..s.rows.end.min(rows.end) })
+    }
 }
 
 impl Operation for LinearOp {
@@ -221,20 +229,23 @@ impl Operation for LinearOp {
         if wanted[0] {
             map.transpose(w, &mut transposed);
         }
-        // What a group of rows adds to the gradients of the weights of its class, then of the biases.
-        let groups = rows::groups(&self.parts());
-        let of_class = if wanted[1] { map.weights_of_class() } else { 0 };
+        // What a group of rows adds to the gradients of the weights of its classes, then of the biases.
+        let groups = rows::groups(std::slice::from_ref(&(0..x.len() / din.max(1))));
         let (dx, _, shared) = rows::build_pair_and([if wanted[0] { din } else { 0 }, 0], &groups, |group, dx, _| {
-            let (x, dy) = (&x[group.start * din..group.end * din], &dy[group.start * dout..group.end * dout]);
-            let (mut weights, mut bias) = (vec![T::zero(); of_class], vec![T::zero(); biases]);
-            if wanted[0] {
-                map.add_back(&transposed, self.class(group.start), dy, dx);
-            }
-            if wanted[1] {
-                map.add_gradients([x, dy], &mut weights);
+            let (mut weights, mut bias) = (BTreeMap::<usize, Vec<T>>::new(), vec![T::zero(); biases]);
+            for Segment { class, rows } in self.segments_of(&group) {
+                let (x, dy) = (&x[rows.start * din..rows.end * din], &dy[rows.start * dout..rows.end * dout]);
+                if wanted[0] {
+                    let dx = &mut dx[(rows.start - group.start) * din..(rows.end - group.start) * din];
+                    map.add_back(&transposed, class, dy, dx);
+                }
+                if wanted[1] {
+                    let of_class = weights.entry(class).or_insert_with(|| vec![T::zero(); map.weights_of_class()]);
+                    map.add_gradients([x, dy], of_class);
+                }
             }
             if biases > 0 {
-                for dy in dy.chunks_exact(dout) {
+                for dy in dy[group.start * dout..group.end * dout].chunks_exact(dout) {
                     let mut bias = bias.as_mut_slice();
                     for range in &t.biases {
                         let (own, others) = bias.split_at_mut(range.len());
@@ -246,10 +257,8 @@ impl Operation for LinearOp {
             (weights, bias)
         });
         let mut gradients = vec![dx, vec![T::zero(); if wanted[1] { w.len() } else { 0 }]];
-        if wanted[1] {
-            for (group, (weights, _)) in groups.iter().zip(&shared) {
-                map.add_class(self.class(group.start), weights, &mut gradients[1]);
-            }
+        for (class, of_class) in shared.iter().flat_map(|(weights, _)| weights) {
+            map.add_class(*class, of_class, &mut gradients[1]);
         }
         if inputs.len() == 3 {
             gradients.push(match self.third {

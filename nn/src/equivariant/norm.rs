@@ -129,6 +129,7 @@ impl LayerNorm {
                 found: format!("{:?}", x.dims()),
             });
         }
+        frames.map_or(Ok(()), |frames| frames.check(&self.layout, count, frames.len()))?;
         let operation = NormOp {
             slots: self.slots.clone(),
             dim: self.layout.dim(),

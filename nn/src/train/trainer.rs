@@ -147,14 +147,12 @@ impl Trainer {
         }
     }
 
-    /// Trains until a limit of the configuration is reached, or `stop` becomes true.
+    /// Whether [`Self::run`] can begin with so many samples; writes nothing. The schedule, and the steps in all if they are known.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] after `stop` (a checkpoint is written first); [`Error::NonFinite`] for a loss, gradient
-    /// or validation that is not finite (the last checkpoint stays); [`Error::Config`] when the run folder holds
-    /// checkpoints of later steps (a finished run, or one that was not resumed); those of the task and of writing.
-    pub fn run(&mut self, task: &mut dyn Task, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Summary> {
-        let samples = task.samples();
+    /// [`Error::Config`] for no sample, another number than the run was begun with, a schedule that does not fit, or a run
+    /// folder with later checkpoints.
+    pub fn check(&self, samples: usize) -> Result<(Schedule, Option<u64>)> {
         if samples == 0 {
             return Err(Error::Config { key: "training data".into(), what: "expected samples, found none".into() });
         }
@@ -164,13 +162,26 @@ impl Trainer {
                 what: format!("the run was begun with {expected} samples, found {samples}"),
             });
         }
+        let total = self.config.total_steps(samples);
+        let rate = self.config.optimizer.learning_rate;
+        let schedule = Schedule::new(self.config.schedule, rate, total.unwrap_or_default())?;
+        self.run.as_ref().map_or(Ok(()), |run| run.check(self.step))?;
+        Ok((schedule, total))
+    }
+
+    /// Trains until a limit of the configuration is reached, or `stop` becomes true.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] after `stop` (a checkpoint is written first); [`Error::NonFinite`] for a loss, gradient
+    /// or validation that is not finite (the last checkpoint stays); [`Error::Config`] when the run folder holds
+    /// checkpoints of later steps (a finished run, or one that was not resumed); those of the task and of writing.
+    pub fn run(&mut self, task: &mut dyn Task, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Summary> {
+        let samples = task.samples();
+        let (schedule, total) = self.check(samples)?;
         self.samples = Some(samples);
         if let Some(state) = self.task_state.take() {
             task.restore(&state)?;
         }
-        let total = self.config.total_steps(samples);
-        let schedule =
-            Schedule::new(self.config.schedule, self.config.optimizer.learning_rate, total.unwrap_or_default())?;
         let mut sampler = Sampler::new(self.streams, samples, self.epoch, self.cursor);
         self.frozen = Some(Frozen::new(&self.parameters, &self.optimizer)?);
         if let Some(run) = &mut self.run {

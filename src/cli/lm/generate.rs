@@ -54,7 +54,7 @@ impl Generate {
         };
         let (length, limit) =
             (model.tokenizer.encode(&prompt, true)?.len(), model.decoder.config().max_position_embeddings);
-        if length + options.max_tokens > limit && !common.quiet {
+        if length.saturating_add(options.max_tokens) > limit && !common.quiet {
             let new = options.max_tokens;
             eprintln!("{length} tokens of prompt and up to {new} new ones: the model is made for {limit}");
         }

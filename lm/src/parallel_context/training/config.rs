@@ -199,7 +199,7 @@ impl Default for ContextDataConfig {
 }
 
 impl Default for ContextConfig {
-    /// Without a section `train`, the optimiser of the paper: AdamW with betas 0.9 and 0.999, no decay, clipping at 1, 4 % of
+    /// Keys of `train` that are left out are the optimiser of the paper: AdamW with betas 0.9 and 0.999, no decay, clipping at 1, 4 % of
     /// warm-up, cosine to zero.
     fn default() -> Self {
         let optimizer = AdamConfig { learning_rate: 3e-4, clip: Clip::Norm(1.0), ..AdamConfig::default() };

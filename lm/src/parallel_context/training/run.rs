@@ -139,7 +139,6 @@ impl Session<'_> {
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Summary> {
-        std::fs::create_dir_all(self.run).map_err(Error::io(self.run))?;
         let text = self.config.to_toml()?;
         let mut trainer = Trainer::new(parameters, self.streams, self.config.train.clone(), Some(self.run), &text)?;
         let newest = if self.resume { checkpoint::latest(self.run)? } else { None };
@@ -153,6 +152,8 @@ impl Session<'_> {
             }
             _ => {}
         }
+        trainer.check(task.samples())?;
+        std::fs::create_dir_all(self.run).map_err(Error::io(self.run))?;
         files::write_atomic(&self.run.join("config.toml"), text.as_bytes())?;
         let arguments = std::env::args().collect::<Vec<_>>();
         let about = json!({"version": env!("CARGO_PKG_VERSION"), "arguments": arguments, "seed": self.config.seed});

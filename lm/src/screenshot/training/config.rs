@@ -113,7 +113,7 @@ impl Default for ModelConfig {
 }
 
 impl Default for ScreenshotConfig {
-    /// Without a section `train`, the optimiser of PTP: AdamW, decay 0.05, clipping at 1, a twentieth of warm-up, cosine from
+    /// Keys of `train` that are left out are the optimiser of PTP: AdamW, decay 0.05, clipping at 1, a twentieth of warm-up, cosine from
     /// 1.5e-4 to 1e-5.
     fn default() -> Self {
         ScreenshotConfig {

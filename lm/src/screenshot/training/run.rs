@@ -172,12 +172,13 @@ pub fn train(
     let parameters = Parameters::new(streams, DType::F32, &Device::Cpu);
     let model = Model::declare(&parameters, config, &names)?;
     check(&model, pieces.iter().chain(&validation))?;
-    std::fs::create_dir_all(run).map_err(Error::io(run))?;
     let text = config.to_toml()?;
     let mut trainer = Trainer::new(&parameters, streams, config.train.clone(), Some(run), &text)?;
     if let Some(newest) = if resume { checkpoint::latest(run)? } else { None } {
         trainer.resume(&newest)?;
     }
+    trainer.check(pieces.len().div_ceil(data.pages))?;
+    std::fs::create_dir_all(run).map_err(Error::io(run))?;
     files::write_atomic(&run.join("config.toml"), text.as_bytes())?;
     let began = SystemTime::now();
     write_run(run, config.seed, began, None)?;

@@ -95,9 +95,11 @@ impl TrainConfig {
         // With epochs the data says how many steps there are, and no number would be too small. A schedule of a rate that is
         // wrong cannot be judged.
         let rate = self.optimizer.learning_rate;
-        let steps = self.steps.filter(|_| self.epochs.is_none());
-        let steps =
-            steps.or(self.epochs.map(|_| u64::MAX)).filter(|steps| *steps > 0 && rate.is_finite() && rate >= 0.0);
+        let steps = self.steps.filter(|_| self.epochs.is_none()).filter(|steps| *steps > 0);
+        let steps = steps.or(self.epochs.map(|_| u64::MAX));
+        // Seconds alone tell of no steps.
+        let alone = self.max_seconds.filter(|_| self.steps.is_none() && self.schedule.by == ScheduleUnit::Steps);
+        let steps = steps.or(alone.map(|_| 0)).filter(|_| rate.is_finite() && rate >= 0.0);
         let schedule = steps.and_then(|steps| Schedule::new(self.schedule, rate, steps).err());
         problems.into_iter().chain(optimizer).chain(schedule).collect()
     }

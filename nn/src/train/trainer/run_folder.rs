@@ -20,9 +20,9 @@ impl RunFolder {
         RunFolder { path: path.to_path_buf(), config_text: config_text.into(), metrics: None, timing: None }
     }
 
-    /// Opens the logs for a run that goes on after `step`. Checkpoints of later steps belong to another run: going on
-    /// would mix the two, and deleting them is not ours to decide.
-    pub(super) fn open(&mut self, step: u64) -> Result<()> {
+    /// Checkpoints of steps after `step` belong to another run: going on would mix the two, and deleting them is not ours
+    /// to decide.
+    pub(super) fn check(&self, step: u64) -> Result<()> {
         if let Some((later, _)) = checkpoint::list(&self.path)?.into_iter().rfind(|(found, _)| *found > step) {
             return Err(Error::Config {
                 key: self.path.display().to_string(),
@@ -31,6 +31,11 @@ impl RunFolder {
                 ),
             });
         }
+        Ok(())
+    }
+
+    /// Opens the logs for a run that goes on after `step`.
+    pub(super) fn open(&mut self, step: u64) -> Result<()> {
         checkpoint::sweep(&self.path)?;
         self.metrics = Some(MetricsLog::open(&self.path.join("metrics.jsonl"), step)?);
         self.timing = Some(MetricsLog::open(&self.path.join("timing.jsonl"), step)?);
