@@ -61,34 +61,34 @@ fn number(table: &mut toml::Table, path: &[&str], key: &str) -> Option<f64> {
     value.as_float().or(value.as_integer().map(|n| n as f64))
 }
 
+fn has(table: &mut toml::Table, path: &[&str], keys: &[&str]) -> bool {
+    section(table, path).is_some_and(|section| keys.iter().any(|key| section.contains_key(*key)))
+}
+
 /// Completes the section `train` by that of `defaults`. A learning rate takes the least rate of its schedule along; a schedule
 /// whose kind is given is all its own; one of a run that time alone limits goes by time.
 fn fill_training(given: &mut toml::Table, defaults: &impl Serialize) {
+    let (train, optimizer, schedule) = (["train"], ["train", "optimizer"], ["train", "schedule"]);
     let mut defaults = toml::Table::try_from(defaults).unwrap_or_default();
     defaults.retain(|key, _| key == "train");
-    for (path, keys) in ALTERNATIVES {
-        let chosen = section(given, path).is_some_and(|section| keys.iter().any(|key| section.contains_key(*key)));
-        if let Some(section) = section(&mut defaults, path).filter(|_| chosen) {
+    for (path, keys) in ALTERNATIVES.into_iter().filter(|(path, keys)| has(given, path, keys)) {
+        if let Some(section) = section(&mut defaults, path) {
             keys.iter().for_each(|key| drop(section.remove(*key)));
         }
     }
-    let (optimizer, schedule) = (["train", "optimizer"], ["train", "schedule"]);
-    let has = |table: &mut toml::Table, path: &[&str], key: &str| {
-        section(table, path).is_some_and(|section| section.contains_key(key))
-    };
-    if has(given, &schedule, "kind") {
-        section(&mut defaults, &["train"]).map(|train| train.remove("schedule"));
+    if has(given, &schedule, &["kind"]) {
+        section(&mut defaults, &train).map(|train| train.remove("schedule"));
     }
-    if has(given, &["train"], "max_seconds") && !["steps", "epochs"].iter().any(|key| has(given, &["train"], key)) {
-        section(&mut defaults, &schedule).map(|schedule| schedule.insert("by".into(), "time".into()));
-    }
+    let by_time = has(given, &train, &["max_seconds"]) && !has(given, &train, &["steps", "epochs"]);
     let [wanted, own] = [&mut *given, &mut defaults].map(|table| number(table, &optimizer, "learning_rate"));
-    let least = number(&mut defaults, &schedule, "minimum_rate");
-    if let (Some(wanted), Some(own), Some(least), Some(schedule)) =
-        (wanted, own, least, section(&mut defaults, &schedule))
-        && own > 0.0
-    {
-        schedule.insert("minimum_rate".into(), (least * wanted / own).into());
+    if let Some(schedule) = section(&mut defaults, &schedule) {
+        if by_time {
+            schedule.insert("by".into(), "time".into());
+        }
+        let least = schedule.get("minimum_rate").and_then(toml::Value::as_float);
+        if let (Some(wanted), Some(own), Some(least)) = (wanted, own.filter(|own| *own > 0.0), least) {
+            schedule.insert("minimum_rate".into(), (least * wanted / own).into());
+        }
     }
     fill(given, &defaults);
 }

@@ -210,6 +210,16 @@ fn a_map_added_to_rows_is_the_sum_of_both() {
     assert!(map.forward_added(&x, &Segment::runs(&classes), &base.narrow(0, 0, 3).unwrap()).is_err());
 }
 
+#[test]
+fn a_norm_needs_frames_of_its_degree() {
+    let p = parameters(2);
+    let norm = LayerNorm::new(&p.root(), &"2x3o".parse().unwrap(), NormOptions::default()).unwrap();
+    let x = random(&p, "x", 2, 14);
+    let frames = |lmax| Arc::new(EdgeFrames::new(1, &[[0, 0]; 2], &[[0.0, 0.0, 1.0]; 2], lmax).unwrap());
+    let forward = |lmax| norm.forward(&x, std::slice::from_ref(&(0..2)), Some(&frames(lmax)));
+    assert!(forward(3).is_ok() && forward(2).is_err());
+}
+
 /// Widths, tiles and self-loops for which single precision takes its own products.
 #[test]
 fn single_precision_agrees_with_double() {

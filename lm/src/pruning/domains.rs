@@ -61,7 +61,7 @@ impl Domain {
     /// All domains of a folder, by name, for a model of `vocabulary` tokens.
     ///
     /// # Errors
-    /// A folder or file that cannot be read; [`Error::Config`] for no domain, or one with too few rows.
+    /// A folder or file that cannot be read; a row with an id beyond the vocabulary; [`Error::Config`] for no domain, or one with too few rows.
     pub fn open(
         config: &DomainsConfig,
         vocabulary: usize,

@@ -184,13 +184,6 @@ impl Plan {
             }
         };
         problems.extend(known_domains(config, &domains));
-        for (domain, sample) in domains.iter().map(|d| (d, d.sample())) {
-            let highest = sample?.ids.iter().copied().max().unwrap_or(0) as usize;
-            if highest >= source.config.vocab_size {
-                let (name, vocabulary) = (domain.name(), source.config.vocab_size);
-                problems.push(format!("domain {name}: expected ids below {vocabulary}, found {highest}"));
-            }
-        }
         if !problems.is_empty() {
             return Err(Error::config("configuration", problems.join("; ")));
         }

@@ -167,6 +167,12 @@ impl Default for LmConfig {
     }
 }
 
+/// What is wrong with so many sequence shards for a model of so many key heads.
+pub(super) fn shards_problem(heads: usize, shards: usize) -> Option<String> {
+    let fits = shards < 2 || heads.is_multiple_of(shards);
+    (!fits).then(|| format!("expected a divisor of the {heads} key heads, found {shards}"))
+}
+
 impl Configuration for LmConfig {
     fn paths(&mut self) -> Vec<&mut PathBuf> {
         let texts = [&mut self.data.text, &mut self.data.validation_text];
@@ -192,14 +198,11 @@ impl Configuration for LmConfig {
             problems.push(format!("model.rope_theta: expected a number above 1, found {theta}"));
         }
         if let Some(shape) = &model.shape {
-            let shards = self.sequence_shards;
             match LlamaConfig::parse(&json!(shape).to_string(), "model.shape".as_ref()) {
-                Ok(shape) if shards > 1 && !shape.key_value_heads().is_multiple_of(shards) => {
-                    let heads = shape.key_value_heads();
-                    problems
-                        .push(format!("sequence_shards: expected a divisor of the {heads} key heads, found {shards}"));
+                Ok(shape) => {
+                    let problem = shards_problem(shape.key_value_heads(), self.sequence_shards);
+                    problems.extend(problem.map(|what| format!("sequence_shards: {what}")));
                 }
-                Ok(_) => {}
                 Err(error) => problems.push(error.to_string()),
             }
         }

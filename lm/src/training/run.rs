@@ -1,7 +1,7 @@
 //! A whole training run, as `tesseral lm train` does it.
 
 use super::LmTask;
-use super::config::{LmConfig, TextConfig};
+use super::config::{LmConfig, TextConfig, shards_problem};
 use super::corpus::{Corpus, Joined};
 use super::text::{self, MixedRows};
 use crate::configuration::Configuration;
@@ -115,21 +115,10 @@ pub fn train(
         Some(tensors) => Decoder::declare_from(&parameters, &start.config, tensors)?,
         None => Decoder::declare(&parameters.root(), &start.config, config.model.initial_deviation)?,
     };
-    check_rows(&corpus, &start.config, observer)?;
-    let tasks = config.data.recall.iter().map(|task| ("data.recall".to_string(), task));
-    let named =
-        config.data.validation_recall.iter().map(|(name, task)| (format!("data.validation_recall.{name}"), task));
-    for (name, task) in tasks.chain(named) {
-        let (found, rows) = (task.vocabulary(), start.config.vocab_size);
-        if found > rows {
-            let what = format!("expected keys and values for a vocabulary of {rows} tokens, found {found} tokens");
-            return Err(Error::config(name, what));
-        }
-    }
-    let (heads, shards) = (start.config.key_value_heads(), config.sequence_shards);
-    if shards > 1 && !heads.is_multiple_of(shards) {
-        let what = format!("expected a divisor of the {heads} key heads, found {shards}");
-        return Err(Error::config("sequence_shards", what));
+    check_data(config, &corpus, &start.config, observer)?;
+    let shards = config.sequence_shards;
+    if let Some(problem) = shards_problem(start.config.key_value_heads(), shards) {
+        return Err(Error::config("sequence_shards", problem));
     }
     let config_text = config.to_toml()?;
     let mut trainer = Trainer::new(&parameters, streams, config.train.clone(), Some(run), &config_text)?;
@@ -206,22 +195,27 @@ fn open(config: &LmConfig, observer: &mut dyn Observer) -> Result<Start> {
     Ok(start)
 }
 
-/// Refuses data whose ids the model does not have, before anything is written; tells of sequences beyond its length. Both by
-/// the first row.
-fn check_rows(corpus: &dyn Corpus, config: &LlamaConfig, observer: &mut dyn Observer) -> Result<()> {
+/// Refuses no data, and facts whose keys and values the model has no tokens for (rows and text were looked at when they were
+/// opened); tells of sequences beyond the model's length, by the first.
+fn check_data(config: &LmConfig, corpus: &dyn Corpus, model: &LlamaConfig, observer: &mut dyn Observer) -> Result<()> {
     if corpus.is_empty() {
         return Err(Error::config("data", "expected at least one row, found none"));
     }
-    let first = corpus.batch(0)?;
-    let (longest, limit) = (first.lengths.iter().copied().max().unwrap_or(0), config.max_position_embeddings);
+    let tasks = config.data.recall.iter().map(|task| ("data.recall".to_string(), task));
+    let named =
+        config.data.validation_recall.iter().map(|(name, task)| (format!("data.validation_recall.{name}"), task));
+    for (name, task) in tasks.chain(named) {
+        let (found, rows) = (task.vocabulary(), model.vocab_size);
+        if found > rows {
+            let what = format!("expected keys and values for a vocabulary of {rows} tokens, found {found} tokens");
+            return Err(Error::config(name, what));
+        }
+    }
+    let longest = corpus.batch(0)?.lengths.iter().copied().max().unwrap_or(0);
+    let limit = model.max_position_embeddings;
     if longest > limit {
         let what = "model.max_positions raises that";
         observer.on_message(&format!("sequences of {longest} tokens, the model is made for {limit}: {what}"));
-    }
-    let highest = first.ids.iter().copied().max().unwrap_or(0) as usize;
-    if highest >= config.vocab_size {
-        let what = format!("expected ids below the model's vocabulary of {}, found {highest}", config.vocab_size);
-        return Err(Error::config("data", what));
     }
     Ok(())
 }

@@ -201,6 +201,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_border_moves_if_it_is_close() {
+        let chunks = || vec![0..40, 40..80, 80..120];
+        assert_eq!(border_at(44, chunks()), [0..44, 44..80, 80..120]);
+        assert_eq!(border_at(60, chunks()), chunks());
+        assert_eq!(border_at(2, vec![0..5, 5..9, 9..30]), [0..2, 2..30]);
+        assert_eq!(border_at(30, vec![0..20, 20..30, 30..31]), [0..20, 20..30, 30..31]);
+        assert_eq!(border_at(0, vec![0..5, 5..30, 30..40]), [0..30, 30..40]);
+    }
+
+    #[test]
     fn every_row_is_zero_before_and_filled_after() {
         for count in [0, 1, 129, 5000] {
             let fill = |chunk: Range<usize>, rows: &mut [f64]| {

@@ -117,6 +117,7 @@ impl TrainConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::optim::ScheduleKind;
 
     #[test]
     fn length_is_the_shortest_limit() {
@@ -131,6 +132,12 @@ mod tests {
         let schedule = ScheduleConfig { warmup_fraction: 2.0, ..ScheduleConfig::default() };
         let late = TrainConfig { epochs: Some(3), schedule, ..TrainConfig::default() };
         assert!(late.validate().unwrap_err().to_string().starts_with("schedule.warmup_fraction"));
+        // Seconds alone tell of no steps to go by.
+        let schedule = ScheduleConfig { kind: ScheduleKind::Cosine, ..ScheduleConfig::default() };
+        let timed = TrainConfig { max_seconds: Some(9.0), schedule, ..TrainConfig::default() };
+        assert!(timed.validate().unwrap_err().to_string().starts_with("schedule.kind"));
+        let schedule = ScheduleConfig { by: ScheduleUnit::Time, ..schedule };
+        TrainConfig { schedule, ..timed }.validate().unwrap();
     }
 
     #[test]
