@@ -198,14 +198,24 @@ impl Ends {
         }
     }
 
-    /// Adds gradients of the rows of these edges to those of their nodes.
-    pub(super) fn add_back<T: Real>(&self, edges: Range<usize>, pair: &[T], nodes: &mut [T]) {
-        let d = self.dim;
-        for (edge, pair) in edges.zip(pair.chunks_exact((2 * d).max(1))) {
-            for (turns, node) in self.turns.back.iter().zip(self.frames.edges[edge]) {
-                rotate(turns, self.frames.wigner(edge), true, true, pair, &mut nodes[node * d..(node + 1) * d]);
+    /// The features of both ends of these edges, `[edges, 2 dim]`.
+    pub(super) fn pairs<T: Real>(&self, edges: &Range<usize>, nodes: &[T]) -> Vec<T> {
+        rows::build_by_row(2 * self.dim, &rows::all(edges.len()), |chunk, out| {
+            self.gather(edges.start + chunk.start..edges.start + chunk.end, nodes, out);
+        })
+    }
+
+    /// Adds gradients of the rows of these edges, `[edges, 2 dim]`, to those of all nodes; to zero if there are none yet.
+    pub(super) fn add_back<T: Real>(&self, edges: &Range<usize>, pairs: &[T], nodes: &mut Vec<T>) {
+        let (d, f) = (self.dim, &self.frames);
+        rows::add_to_parts(nodes, (0..f.nodes).map(|node| (d, node)).collect(), |node, sum| {
+            let all = &f.ends[f.starts[node]..f.starts[node + 1]];
+            let [from, to] = [edges.start, edges.end].map(|edge| all.partition_point(|end| end.0 < edge));
+            for &(edge, end) in &all[from..to] {
+                let pair = &pairs[(edge - edges.start) * 2 * d..][..2 * d];
+                rotate(&self.turns.back[end], f.wigner(edge), true, true, pair, sum);
             }
-        }
+        });
     }
 }
 
@@ -215,19 +225,13 @@ impl Operation for Gather {
     const NAME: &'static str = "gather-rotated";
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
-        let (d, count) = (self.0.dim, self.0.frames.len());
-        let y = rows::build(2 * d, &rows::all(count), |chunk, out| self.0.gather(chunk, inputs[0].data, out));
-        Ok((y, vec![count, 2 * d]))
+        let count = self.0.frames.len();
+        Ok((self.0.pairs(&(0..count), inputs[0].data), vec![count, 2 * self.0.dim]))
     }
 
     fn backward<T: Real>(&self, _: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> candle_core::Result<Vec<Vec<T>>> {
-        let (d, f) = (self.0.dim, &self.0.frames);
-        let one_by_one: Vec<_> = (0..f.nodes).map(|n| n..n + 1).collect();
-        let dx = rows::build(d, &one_by_one, |node, dx| {
-            for &(edge, end) in &f.ends[f.starts[node.start]..f.starts[node.end]] {
-                rotate(&self.0.turns.back[end], f.wigner(edge), true, true, &dy[edge * 2 * d..(edge + 1) * 2 * d], dx);
-            }
-        });
+        let mut dx = Vec::new();
+        self.0.add_back(&(0..self.0.frames.len()), dy, &mut dx);
         Ok(vec![dx])
     }
 }

@@ -88,7 +88,7 @@ unsafe fn call<T: Real>(a: View<T>, b: View<T>, c: *mut T, strides: [usize; 2], 
         return;
     }
     FLOPS.fetch_add(2 * (m * n * k) as u64, Ordering::Relaxed);
-    if strides[1] == 1 && narrow::fits(&b) {
+    if strides[1] == 1 && narrow::fits(&a, &b) {
         // SAFETY: the caller's promise.
         return unsafe { narrow::multiply(a, b, c, strides[0], scale, accumulate) };
     }
@@ -117,6 +117,17 @@ unsafe fn call<T: Real>(a: View<T>, b: View<T>, c: *mut T, strides: [usize; 2], 
             gemm::Parallelism::None,
         );
     }
+}
+
+/// `matrix` with its rows one after the other, copied to `space` where small products are faster for it.
+pub(crate) fn by_rows<'a, T: Real>(matrix: View<'a, T>, space: &'a mut Vec<T>) -> View<'a, T> {
+    let [rows, columns] = matrix.shape;
+    if matrix.strides[1] == 1 || !narrow::takes::<T>(columns) {
+        return matrix;
+    }
+    space.resize(rows * columns, T::zero());
+    transpose(matrix.t(), &mut ViewMut::rows(space, matrix.shape, columns, 0));
+    View::rows(space, matrix.shape, columns, 0)
 }
 
 #[cfg(test)]

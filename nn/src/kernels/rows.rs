@@ -43,6 +43,12 @@ pub fn tiles(chunk: &Range<usize>) -> Vec<Range<usize>> {
     cut(std::slice::from_ref(chunk), TILE)
 }
 
+/// Cuts all rows evenly into batches whose working set stays in the caches of a few threads.
+pub fn batches(count: usize) -> Vec<Range<usize>> {
+    const ROWS: usize = 256;
+    cut(std::slice::from_ref(&(0..count)), ROWS)
+}
+
 /// Groups of rows whose contributions to a sum are added up in order. They depend on the rows alone, so that the sum does not
 /// depend on the threads; no group is across two of `parts`.
 pub fn groups(parts: &[Range<usize>]) -> Vec<Range<usize>> {
@@ -142,6 +148,25 @@ pub fn build_parts<T: Real, P: Send>(parts: Vec<(usize, P)>, body: impl Fn(P, &m
     let mut out = Unfilled::new(&parts);
     parallel::for_each(out.split(parts), |(part, data)| body(part, zeroed(data)));
     out.filled()
+}
+
+/// Adds to the parts of `sum`, as [`build_parts`] describes them, what `body` does; to zeros if `sum` is empty.
+pub fn add_to_parts<T: Real, P: Send>(
+    sum: &mut Vec<T>,
+    parts: Vec<(usize, P)>,
+    body: impl Fn(P, &mut [T]) + Sync,
+) {
+    if sum.is_empty() {
+        *sum = build_parts(parts, body);
+        return;
+    }
+    let mut rest = sum.as_mut_slice();
+    let tasks = parts.into_iter().map(|(length, part)| {
+        let (own, others) = std::mem::take(&mut rest).split_at_mut(length);
+        rest = others;
+        (part, own)
+    });
+    parallel::for_each(tasks.collect(), |(part, own)| body(part, own));
 }
 
 /// Each chunk with its number of elements.

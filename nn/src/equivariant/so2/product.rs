@@ -1,10 +1,12 @@
 //! The products of features with the matrices, edge by edge or, with the ends of the edges at hand, straight from nodes.
 //!
-//! Both passes go tile by tile: what is gathered from the nodes never leaves the cache, and is gathered again for the
-//! gradients.
+//! What is gathered from the nodes never leaves the cache, and is gathered again for the gradients: the forward pass goes
+//! tile by tile, the backward pass batch by batch, which splits the rows of features over the threads, and then those of
+//! the matrices.
 
-use super::{Block, Tables};
+use super::{Block, SlotMap, Tables};
 use crate::equivariant::frame::Ends;
+use crate::equivariant::layout::Layout;
 use crate::kernels::matmul::{multiply, transpose};
 use crate::kernels::{Array, Operation, Real, View, ViewMut, rows};
 use std::ops::Range;
@@ -18,31 +20,19 @@ pub(super) struct Product {
     pub(super) ends: Option<Ends>,
 }
 
-/// What a group of rows adds to the gradients of what all rows share.
-struct Shared<T> {
-    matrices: Vec<T>,
-    nodes: Vec<T>,
+/// The tiles of some rows, none of both the first `loops` rows, self-loops, and others.
+fn tiles(loops: usize, rows: &Range<usize>) -> impl Iterator<Item = (bool, Range<usize>)> {
+    let border = loops.clamp(rows.start, rows.end);
+    let parts = [(true, rows.start..border), (false, border..rows.end)];
+    parts.into_iter().flat_map(|(loops, part)| rows::tiles(&part).into_iter().map(move |tile| (loops, tile)))
 }
 
-impl Product {
-    /// The tiles of some rows, none of self-loops and other edges.
-    fn tiles(&self, rows: &Range<usize>) -> impl Iterator<Item = (bool, Range<usize>)> {
-        let border = self.self_loops.clamp(rows.start, rows.end);
-        let parts = [(true, rows.start..border), (false, border..rows.end)];
-        parts.into_iter().flat_map(|(loops, part)| rows::tiles(&part).into_iter().map(move |tile| (loops, tile)))
-    }
-
-    /// The pair features of a tile: gathered into `space`, or rows of `input`.
-    fn pair<'a, T: Real>(&self, tile: &Range<usize>, input: &'a [T], space: &'a mut Vec<T>) -> &'a [T] {
-        let d = self.tables.sources[0].dim();
-        match &self.ends {
-            None => &input[tile.start * d..tile.end * d],
-            Some(ends) => {
-                space.resize(tile.len() * d, T::zero());
-                ends.gather(tile.clone(), input, space);
-                space
-            }
-        }
+/// `all` and then `part`.
+fn append<T: Real>(all: &mut Vec<T>, part: Vec<T>) {
+    if all.is_empty() {
+        *all = part;
+    } else {
+        all.extend(part);
     }
 }
 
@@ -51,13 +41,20 @@ impl Operation for Product {
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (t, count) = (&self.tables, inputs[1].rows());
-        let (d1, dout) = (t.sources[1].dim(), t.output.dim());
+        let ([d0, d1], dout) = ([t.sources[0].dim(), t.sources[1].dim()], t.output.dim());
         let z = rows::build(dout, &rows::border_at(self.self_loops, rows::all(count)), |chunk, z| {
             let mut space = Vec::new();
-            for (loops, tile) in self.tiles(&chunk) {
+            for (loops, tile) in tiles(self.self_loops, &chunk) {
                 let z = &mut z[(tile.start - chunk.start) * dout..(tile.end - chunk.start) * dout];
-                let pair = self.pair(&tile, inputs[0].data, &mut space);
                 let edge = &inputs[1].data[tile.start * d1..tile.end * d1];
+                let pair = match &self.ends {
+                    None => &inputs[0].data[tile.start * d0..tile.end * d0],
+                    Some(ends) => {
+                        space.resize(tile.len() * d0, T::zero());
+                        ends.gather(tile, inputs[0].data, &mut space);
+                        space.as_slice()
+                    }
+                };
                 t.multiply(loops, [pair, edge], inputs[2].data, z);
             }
         });
@@ -73,49 +70,46 @@ impl Operation for Product {
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let (t, count) = (&self.tables, inputs[1].rows());
         let ([d0, d1], dout) = ([t.sources[0].dim(), t.sources[1].dim()], t.output.dim());
-        let of_features = wanted[0] || wanted[1];
-        let transposed = if of_features { t.transposed(inputs[2].data) } else { Vec::new() };
-        let groups = rows::border_at(self.self_loops, rows::groups(std::slice::from_ref(&(0..count))));
-        let from_nodes = self.ends.as_ref().filter(|_| wanted[0]);
-        let widths = [if wanted[0] && self.ends.is_none() { d0 } else { 0 }, if wanted[1] { d1 } else { 0 }];
-        let (dpair, dedge, shared) = rows::build_pair_and(widths, &groups, |chunk, mut dpair, mut dedge| {
-            let mut shared = Shared {
-                matrices: vec![T::zero(); if wanted[2] { inputs[2].data.len() } else { 0 }],
-                nodes: vec![T::zero(); if from_nodes.is_some() { inputs[0].data.len() } else { 0 }],
-            };
-            let (mut space, mut gathered) = (Vec::new(), Vec::new());
-            for (loops, tile) in self.tiles(&chunk) {
-                let n = tile.len();
-                let pair = self.pair(&tile, inputs[0].data, &mut space);
-                let edge = &inputs[1].data[tile.start * d1..tile.end * d1];
-                let dz = &dz[tile.start * dout..tile.end * dout];
-                if wanted[2] {
-                    t.add_matrix_gradients(loops, n, [pair, edge], dz, &mut shared.matrices);
-                }
-                if !of_features {
-                    continue;
-                }
-                let (own_pair, rest) = dpair.split_at_mut(n * widths[0]);
-                let (own_edge, others) = dedge.split_at_mut(n * widths[1]);
-                (dpair, dedge) = (rest, others);
-                gathered.clear();
-                gathered.resize(if from_nodes.is_some() { n * d0 } else { 0 }, T::zero());
-                let own_pair = if from_nodes.is_some() { gathered.as_mut_slice() } else { own_pair };
-                t.multiply_back(loops, n, dz, &transposed, [own_pair, own_edge]);
-                if let Some(ends) = from_nodes {
-                    ends.add_back(tile, &gathered, &mut shared.nodes);
+        let transposed = if wanted[0] || wanted[1] { t.transposed(inputs[2].data) } else { Vec::new() };
+        let widths = [if wanted[0] { d0 } else { 0 }, if wanted[1] { d1 } else { 0 }];
+        let (mut first, mut dedge, mut matrices) = (Vec::new(), Vec::new(), Vec::new());
+        for batch in rows::batches(count) {
+            let [edge, dz] = [(inputs[1].data, d1), (dz, dout)].map(|(x, d)| &x[batch.start * d..batch.end * d]);
+            let loops = self.self_loops.clamp(batch.start, batch.end) - batch.start;
+            if wanted[2] {
+                let gathered = self.ends.as_ref().map(|ends| ends.pairs(&batch, inputs[0].data));
+                let pair = gathered.as_deref().unwrap_or_else(|| &inputs[0].data[batch.start * d0..batch.end * d0]);
+                rows::add_to_parts(&mut matrices, t.parts_of_matrices(), |part, out| {
+                    t.add_matrix_gradients(part, loops, [pair, edge], dz, out);
+                });
+            }
+            if wanted[0] || wanted[1] {
+                let chunks = rows::border_at(loops, rows::all(batch.len()));
+                let (of_pair, of_edge) = rows::build_pair(widths, &chunks, |chunk, mut of_pair, mut of_edge| {
+                    for (loops, tile) in tiles(loops, &chunk) {
+                        let (own_pair, rest) = of_pair.split_at_mut(tile.len() * widths[0]);
+                        let (own_edge, others) = of_edge.split_at_mut(tile.len() * widths[1]);
+                        let dz = &dz[tile.start * dout..tile.end * dout];
+                        t.multiply_back(loops, tile.len(), dz, &transposed, [own_pair, own_edge]);
+                        (of_pair, of_edge) = (rest, others);
+                    }
+                });
+                append(&mut dedge, of_edge);
+                match &self.ends {
+                    Some(ends) if wanted[0] => ends.add_back(&batch, &of_pair, &mut first),
+                    _ => append(&mut first, of_pair),
                 }
             }
-            shared
-        });
-        let sum = |length: usize, of: fn(&Shared<T>) -> &[T]| rows::sum(length, shared.iter().map(of).collect());
-        let first = match from_nodes {
-            Some(_) => sum(inputs[0].data.len(), |shared| &shared.nodes),
-            None => dpair,
-        };
-        let matrices = if wanted[2] { sum(inputs[2].data.len(), |shared| &shared.matrices) } else { Vec::new() };
+        }
         Ok(vec![first, dedge, matrices])
     }
+}
+
+/// Some of the gradients of the matrices.
+enum MatrixPart<'a> {
+    /// Of the rows that read a source, some.
+    Rows(&'a Block, usize, Range<usize>),
+    Loops,
 }
 
 /// A product of columns `from` of a source with one matrix.
@@ -174,20 +168,44 @@ impl Tables {
         }
     }
 
-    /// Adds `x^T dz` of these `n` rows to all matrices, or to the weights of self-loops.
-    fn add_matrix_gradients<T: Real>(&self, loops: bool, n: usize, sources: [&[T]; 2], dz: &[T], gradients: &mut [T]) {
-        let dout = self.output.dim();
-        if loops {
-            let gradients = &mut gradients[self.size..];
-            return self.loops.iter().zip(sources).for_each(|(map, x)| map.add_gradients([x, dz], gradients));
-        }
-        for u in self.uses() {
-            let d = self.sources[u.source].dim();
-            let (inputs, outputs) = (u.block.inputs[u.source], u.block.outputs);
-            let x = View::rows(sources[u.source], [n, inputs], d, u.from);
-            let dz = View::rows(dz, [n, outputs], dout, u.to);
-            let mut to = ViewMut::rows(gradients, [inputs, outputs], outputs, u.block.start(u.source));
-            multiply(x.t(), dz, &mut to, u.sign, true);
+    /// The gradients of the matrices part by part: adjacent numbers, those of a part enough for a task.
+    fn parts_of_matrices(&self) -> Vec<(usize, MatrixPart<'_>)> {
+        const ROWS: usize = 64;
+        let sources = self.blocks.iter().flat_map(|block| [0, 1].map(|source| (block, source)));
+        let rows = sources.flat_map(|(block, source)| {
+            let pieces = (0..block.inputs[source]).step_by(ROWS);
+            pieces.map(move |start| (block, source, start..(start + ROWS).min(block.inputs[source])))
+        });
+        let loops = self.loops.iter().map(SlotMap::weights_of_class).sum();
+        let parts = rows.map(|(block, source, rows)| (rows.len() * block.outputs, MatrixPart::Rows(block, source, rows)));
+        parts.chain([(loops, MatrixPart::Loops)]).collect()
+    }
+
+    /// Adds `x^T dz` to a part of all matrices or of the weights of self-loops, which the first `loops` rows are.
+    fn add_matrix_gradients<T: Real>(
+        &self,
+        part: MatrixPart,
+        loops: usize,
+        sources: [&[T]; 2],
+        dz: &[T],
+        gradients: &mut [T],
+    ) {
+        let (d, dout) = (self.sources.each_ref().map(Layout::dim), self.output.dim());
+        let count = dz.len() / dout.max(1);
+        let (block, source, inputs) = match part {
+            MatrixPart::Rows(block, source, inputs) => (block, source, inputs),
+            MatrixPart::Loops => {
+                let maps = self.loops.iter().zip(sources).zip(d);
+                return maps.for_each(|((map, x), d)| map.add_gradients([&x[..loops * d], &dz[..loops * dout]], gradients));
+            }
+        };
+        for (from, to, sign) in block.orders() {
+            let from = self.sources[source].panel(from).part(block.classes[0]) + inputs.start;
+            let to = self.output.panel(to).part(block.classes[1]);
+            let x = View::rows(&sources[source][loops * d[source]..], [count - loops, inputs.len()], d[source], from);
+            let dz = View::rows(&dz[loops * dout..], [count - loops, block.outputs], dout, to);
+            let mut out = ViewMut::rows(gradients, [inputs.len(), block.outputs], block.outputs, 0);
+            multiply(x.t(), dz, &mut out, sign, true);
         }
     }
 

@@ -1,21 +1,29 @@
-//! Products in f32 with few columns, read where they lie: a general product first finds out how to cut itself up and
-//! rearranges its factors, which takes longer than such a product itself. For AVX-512; elsewhere none fits.
+//! Products in f32 of few rows or columns, whose factors are read where they lie: a general product first rearranges them,
+//! which takes long beside such a product itself. For AVX-512; elsewhere none fits.
 
 use super::View;
 use crate::kernels::Real;
 
-/// Most columns, and most that a deep product may have: beyond, rows of `b` are better rearranged.
-const COLUMNS: usize = 64;
-const COLUMNS_IF_DEEP: usize = 32;
-/// Depth of a deep product.
-const DEEP: usize = 128;
+/// Most columns.
+const COLUMNS: usize = 256;
+/// Most rows of many columns.
+const ROWS: usize = 1024;
 
 /// Whether [`multiply`] is for this product.
-pub(super) fn fits<T: Real>(b: &View<T>) -> bool {
-    let [depth, columns] = b.shape;
-    let most = if depth > DEEP { COLUMNS_IF_DEEP } else { COLUMNS };
-    T::DTYPE == candle_core::DType::F32 && columns <= most && b.strides[1] == 1 && wide_registers()
+pub(super) fn fits<T: Real>(a: &View<T>, b: &View<T>) -> bool {
+    let columns = b.shape[1];
+    takes::<T>(columns) && (columns <= PANEL || a.shape[0] <= ROWS) && b.strides[1] == 1
 }
+
+/// Whether it is for so many columns, if their rows are contiguous.
+pub(super) fn takes<T: Real>(columns: usize) -> bool {
+    T::DTYPE == candle_core::DType::F32 && columns <= COLUMNS && wide_registers()
+}
+
+/// Columns that go together: four registers of them, times the rows that go together, leave few of the 32 unused.
+const PANEL: usize = 64;
+/// Depth of a slice: so much of a panel stays in a first-level cache of 48 KiB.
+const DEPTH: usize = 128;
 
 #[cfg(target_arch = "x86_64")]
 fn wide_registers() -> bool {
@@ -36,21 +44,30 @@ fn wide_registers() -> bool {
 pub(super) unsafe fn multiply<T: Real>(a: View<T>, b: View<T>, c: *mut T, stride: usize, scale: f64, accumulate: bool) {
     #[cfg(target_arch = "x86_64")]
     {
-        let product = x86::Product {
-            rows: a.shape[0],
-            depth: a.shape[1],
-            columns: b.shape[1],
-            a: a.data.as_ptr().wrapping_add(a.offset).cast(),
-            a_strides: a.strides,
-            b: b.data.as_ptr().wrapping_add(b.offset).cast(),
-            b_stride: b.strides[0],
-            c: c.cast(),
-            c_stride: stride,
-            scale: scale as f32,
-            accumulate,
-        };
-        // SAFETY: `fits` found the type to be f32 and the machine to have AVX-512.
-        unsafe { product.run() }
+        let (columns, depth) = (b.shape[1], a.shape[1]);
+        let panels = columns.div_ceil(PANEL);
+        let width = columns.div_ceil(panels).next_multiple_of(x86::LANES);
+        let slices = depth.div_ceil(DEPTH).max(1);
+        for first in (0..columns).step_by(width) {
+            for slice in 0..slices {
+                let [start, end] = [slice, slice + 1].map(|k| depth * k / slices);
+                let product = x86::Product {
+                    rows: a.shape[0],
+                    depth: end - start,
+                    columns: width.min(columns - first),
+                    a: a.data.as_ptr().wrapping_add(a.offset + start * a.strides[1]).cast(),
+                    a_strides: a.strides,
+                    b: b.data.as_ptr().wrapping_add(b.offset + start * b.strides[0] + first).cast(),
+                    b_stride: b.strides[0],
+                    c: c.wrapping_add(first).cast(),
+                    c_stride: stride,
+                    scale: scale as f32,
+                    accumulate: accumulate || slice > 0,
+                };
+                // SAFETY: `fits` found the type to be f32 and the machine to have AVX-512.
+                unsafe { product.run() }
+            }
+        }
     }
 }
 
@@ -61,7 +78,7 @@ mod x86 {
     };
 
     /// Numbers in a register.
-    const LANES: usize = 16;
+    pub(super) const LANES: usize = 16;
 
     pub(super) struct Product {
         pub(super) rows: usize,
@@ -85,23 +102,30 @@ mod x86 {
             // SAFETY: the caller's promise. As many rows at a time as fill most of the 32 registers.
             unsafe {
                 match self.columns.div_ceil(LANES) {
-                    1 => self.all::<12, 1>(),
-                    2 => self.all::<12, 2>(),
-                    3 => self.all::<8, 3>(),
-                    _ => self.all::<6, 4>(),
+                    1 => self.all::<12, 11, 1>(),
+                    2 => self.all::<12, 11, 2>(),
+                    3 => self.all::<8, 7, 3>(),
+                    _ => self.all::<6, 5, 4>(),
                 }
             }
         }
 
-        /// All rows, `R` at a time; `V` registers hold the columns.
+        /// All rows, `MANY` or `FEWER`, one less, at a time; `V` registers hold the columns.
         #[target_feature(enable = "avx512f")]
-        unsafe fn all<const R: usize, const V: usize>(&self) {
+        unsafe fn all<const MANY: usize, const FEWER: usize, const V: usize>(&self) {
             let mut row = 0;
+            // So many blocks that all have one of these heights, if there are as many rows.
+            let short = self.rows.div_ceil(MANY) * MANY - self.rows;
+            let even = self.rows >= short * FEWER;
             // SAFETY: the rows are there.
             unsafe {
-                while row + R <= self.rows {
-                    self.block::<R, V>(row);
-                    row += R;
+                while even && row < short * FEWER {
+                    self.block::<FEWER, V>(row);
+                    row += FEWER;
+                }
+                while row + MANY <= self.rows {
+                    self.block::<MANY, V>(row);
+                    row += MANY;
                 }
                 while row + 4 <= self.rows {
                     self.block::<4, V>(row);
