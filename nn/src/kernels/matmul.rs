@@ -11,12 +11,27 @@ pub(crate) use transpose::transpose;
 
 use super::Real;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-static FLOPS: AtomicU64 = AtomicU64::new(0);
+/// What each thread has done: a counter for all of them would go from core to core at every product.
+static FLOPS: Mutex<Vec<Arc<AtomicU64>>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static OWN_FLOPS: Arc<AtomicU64> = {
+        let own = Arc::new(AtomicU64::new(0));
+        FLOPS.lock().unwrap_or_else(PoisonError::into_inner).push(own.clone());
+        own
+    };
+}
 
 /// Floating-point operations done by [`multiply`] in this process so far (2 m n k each).
 pub fn flops() -> u64 {
-    FLOPS.load(Ordering::Relaxed)
+    FLOPS.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|own| own.load(Ordering::Relaxed)).sum()
+}
+
+fn count_flops(done: usize) {
+    // Nobody else writes to it.
+    OWN_FLOPS.with(|own| own.store(own.load(Ordering::Relaxed) + done as u64, Ordering::Relaxed));
 }
 
 /// A matrix inside a slice: element `(i, j)` is `data[offset + i * row + j * column]`.
@@ -87,7 +102,7 @@ unsafe fn call<T: Real>(a: View<T>, b: View<T>, c: *mut T, strides: [usize; 2], 
     if m == 0 || n == 0 {
         return;
     }
-    FLOPS.fetch_add(2 * (m * n * k) as u64, Ordering::Relaxed);
+    count_flops(2 * m * n * k);
     if strides[1] == 1 && narrow::fits(&a, &b) {
         // SAFETY: the caller's promise.
         return unsafe { narrow::multiply(a, b, c, strides[0], scale, accumulate) };

@@ -44,41 +44,33 @@ fn wide_registers() -> bool {
 pub(super) unsafe fn multiply<T: Real>(a: View<T>, b: View<T>, c: *mut T, stride: usize, scale: f64, accumulate: bool) {
     #[cfg(target_arch = "x86_64")]
     {
-        let (columns, depth) = (b.shape[1], a.shape[1]);
-        let panels = columns.div_ceil(PANEL);
-        let width = columns.div_ceil(panels).next_multiple_of(x86::LANES);
-        let slices = depth.div_ceil(DEPTH).max(1);
-        for first in (0..columns).step_by(width) {
-            for slice in 0..slices {
-                let [start, end] = [slice, slice + 1].map(|k| depth * k / slices);
-                let product = x86::Product {
-                    rows: a.shape[0],
-                    depth: end - start,
-                    columns: width.min(columns - first),
-                    a: a.data.as_ptr().wrapping_add(a.offset + start * a.strides[1]).cast(),
-                    a_strides: a.strides,
-                    b: b.data.as_ptr().wrapping_add(b.offset + start * b.strides[0] + first).cast(),
-                    b_stride: b.strides[0],
-                    c: c.wrapping_add(first).cast(),
-                    c_stride: stride,
-                    scale: scale as f32,
-                    accumulate: accumulate || slice > 0,
-                };
-                // SAFETY: `fits` found the type to be f32 and the machine to have AVX-512.
-                unsafe { product.run() }
-            }
-        }
+        let whole = x86::Product {
+            rows: a.shape[0],
+            depth: a.shape[1],
+            columns: b.shape[1],
+            a: a.data.as_ptr().wrapping_add(a.offset).cast(),
+            a_strides: a.strides,
+            b: b.data.as_ptr().wrapping_add(b.offset).cast(),
+            b_stride: b.strides[0],
+            c: c.cast(),
+            c_stride: stride,
+            scale: scale as f32,
+            accumulate,
+        };
+        // SAFETY: `fits` found the type to be f32 and the machine to have AVX-512.
+        unsafe { if whole.columns <= PANEL && whole.depth <= DEPTH { whole.run() } else { whole.run_in_parts() } }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use super::{DEPTH, PANEL};
     use std::arch::x86_64::{
         __mmask16, _mm512_fmadd_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
     };
 
     /// Numbers in a register.
-    pub(super) const LANES: usize = 16;
+    const LANES: usize = 16;
 
     pub(super) struct Product {
         pub(super) rows: usize,
@@ -95,6 +87,33 @@ mod x86 {
     }
 
     impl Product {
+        /// Panel by panel, slice by slice of the depth.
+        ///
+        /// # Safety
+        /// As [`Self::run`], for any number of columns.
+        #[target_feature(enable = "avx512f")]
+        pub(super) unsafe fn run_in_parts(&self) {
+            let panels = self.columns.div_ceil(PANEL);
+            let width = self.columns.div_ceil(panels).next_multiple_of(LANES);
+            let slices = self.depth.div_ceil(DEPTH).max(1);
+            for first in (0..self.columns).step_by(width) {
+                for slice in 0..slices {
+                    let [start, end] = [slice, slice + 1].map(|k| self.depth * k / slices);
+                    let part = Product {
+                        depth: end - start,
+                        columns: width.min(self.columns - first),
+                        a: self.a.wrapping_add(start * self.a_strides[1]),
+                        b: self.b.wrapping_add(start * self.b_stride + first),
+                        c: self.c.wrapping_add(first),
+                        accumulate: self.accumulate || slice > 0,
+                        ..*self
+                    };
+                    // SAFETY: part of what the caller promises, of at most 64 columns.
+                    unsafe { part.run() }
+                }
+            }
+        }
+
         /// # Safety
         /// The pointers lead to the elements that sizes and strides tell of, at most 64 columns.
         #[target_feature(enable = "avx512f")]
