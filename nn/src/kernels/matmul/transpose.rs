@@ -19,8 +19,9 @@ pub(crate) fn transpose<T: Real>(from: View<T>, to: &mut ViewMut<T>) {
     }
     let squares = if by_squares::<T>() { [rows, columns].map(|n| n / SIDE * SIDE) } else { [0, 0] };
     #[cfg(target_arch = "x86_64")]
-    for row in (0..squares[0]).step_by(SIDE) {
-        for column in (0..squares[1]).step_by(SIDE) {
+    for column in (0..squares[1]).step_by(SIDE) {
+        // Down the columns: what is written is contiguous, and lines that are read are read again soon.
+        for row in (0..squares[0]).step_by(SIDE) {
             // SAFETY: T is f32 and the machine has AVX; the square lies in both matrices, which were checked against
             // their slices.
             unsafe {
