@@ -66,7 +66,7 @@ pub(super) unsafe fn multiply<T: Real>(a: View<T>, b: View<T>, c: *mut T, stride
 mod x86 {
     use super::{DEPTH, PANEL};
     use std::arch::x86_64::{
-        __mmask16, _mm512_fmadd_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        __mmask16, _mm512_add_ps, _mm512_fmadd_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
     };
 
     /// Numbers in a register.
@@ -121,7 +121,9 @@ mod x86 {
             // SAFETY: the caller's promise. As many rows at a time as fill most of the 32 registers.
             unsafe {
                 match self.columns.div_ceil(LANES) {
-                    1 => self.all::<12, 11, 1>(),
+                    1 if self.depth == 8 => self.shallow::<8>(),
+                    1 if self.depth == 16 => self.shallow::<16>(),
+                    1 => self.all::<16, 15, 1>(),
                     2 => self.all::<12, 11, 2>(),
                     3 => self.all::<8, 7, 3>(),
                     _ => self.all::<6, 5, 4>(),
@@ -146,6 +148,10 @@ mod x86 {
                     self.block::<MANY, V>(row);
                     row += MANY;
                 }
+                while V == 1 && row + 8 <= self.rows {
+                    self.block::<8, V>(row);
+                    row += 8;
+                }
                 while row + 4 <= self.rows {
                     self.block::<4, V>(row);
                     row += 4;
@@ -153,6 +159,34 @@ mod x86 {
                 while row < self.rows {
                     self.block::<1, V>(row);
                     row += 1;
+                }
+            }
+        }
+
+        /// All rows, of at most 16 columns: `b`, of `K` rows, stays in registers.
+        #[target_feature(enable = "avx512f")]
+        unsafe fn shallow<const K: usize>(&self) {
+            let mask: __mmask16 = u16::MAX >> (LANES - self.columns);
+            // SAFETY: as in `block`.
+            unsafe {
+                let mut b = [_mm512_setzero_ps(); K];
+                for (k, b) in b.iter_mut().enumerate() {
+                    *b = _mm512_maskz_loadu_ps(mask, self.b.add(k * self.b_stride));
+                }
+                let scale = _mm512_set1_ps(self.scale);
+                for row in 0..self.rows {
+                    let (a, c) = (self.a.add(row * self.a_strides[0]), self.c.add(row * self.c_stride));
+                    // Two sums, so that one need not wait for the other.
+                    let mut sums = [_mm512_setzero_ps(); 2];
+                    for k in 0..K {
+                        sums[k % 2] = _mm512_fmadd_ps(_mm512_set1_ps(*a.add(k * self.a_strides[1])), b[k], sums[k % 2]);
+                    }
+                    let before = match self.accumulate {
+                        true => _mm512_maskz_loadu_ps(mask, c),
+                        false => _mm512_setzero_ps(),
+                    };
+                    let sum = _mm512_add_ps(sums[0], sums[1]);
+                    _mm512_mask_storeu_ps(c, mask, _mm512_fmadd_ps(scale, sum, before));
                 }
             }
         }
