@@ -151,11 +151,7 @@ pub fn build_parts<T: Real, P: Send>(parts: Vec<(usize, P)>, body: impl Fn(P, &m
 }
 
 /// Adds to the parts of `sum`, as [`build_parts`] describes them, what `body` does; to zeros if `sum` is empty.
-pub fn add_to_parts<T: Real, P: Send>(
-    sum: &mut Vec<T>,
-    parts: Vec<(usize, P)>,
-    body: impl Fn(P, &mut [T]) + Sync,
-) {
+pub fn add_to_parts<T: Real, P: Send>(sum: &mut Vec<T>, parts: Vec<(usize, P)>, body: impl Fn(P, &mut [T]) + Sync) {
     if sum.is_empty() {
         *sum = build_parts(parts, body);
         return;

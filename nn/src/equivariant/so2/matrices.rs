@@ -54,22 +54,52 @@ impl Operation for Matrices {
     }
 }
 
+/// `$f::<T, width>(..)` with the usual widths as constants, so that rows of matrices stay in registers; `0` for any other.
+macro_rules! by_width {
+    ($width:expr, $f:ident($($argument:expr),*)) => {
+        match $width {
+            8 => $f::<T, 8>($($argument),*),
+            16 => $f::<T, 16>($($argument),*),
+            32 => $f::<T, 32>($($argument),*),
+            64 => $f::<T, 64>($($argument),*),
+            128 => $f::<T, 128>($($argument),*),
+            _ => $f::<T, 0>($($argument),*),
+        }
+    };
+}
+
 vectorised! {
     fn add_terms<T>(
         all: &[Term], terms: &[usize], offset: usize, a: &[T], b: &[T], out: &mut [T],
     ) {
         for term in terms.iter().map(|k| &all[*k]) {
-            let [rows, width] = term.shape;
-            let value = T::of(term.value);
-            let b = &b[term.weights[1]..][..width];
-            for u in 0..rows {
-                let a = &a[term.weights[0] + u * width..][..width];
-                let place = term.place - offset + u * term.stride;
-                let out = &mut out[place..][..width];
-                for w in 0..width {
-                    out[w] += value * a[w] * b[w];
+            by_width!(term.shape[1], add_term(term, offset, a, b, out));
+        }
+    }
+}
+
+#[inline(always)]
+fn add_term<T: Real, const WIDTH: usize>(term: &Term, offset: usize, a: &[T], b: &[T], out: &mut [T]) {
+    let [rows, width] = term.shape;
+    let value = T::of(term.value);
+    let b = &b[term.weights[1]..][..width];
+    let a = &a[term.weights[0]..][..rows * width];
+    if let Some(b) = b.first_chunk::<WIDTH>().filter(|_| WIDTH > 0) {
+        let b = b.map(|b| value * b);
+        for (u, a) in a.as_chunks::<WIDTH>().0.iter().enumerate() {
+            let place = term.place - offset + u * term.stride;
+            if let Some(out) = out[place..].first_chunk_mut::<WIDTH>() {
+                for w in 0..WIDTH {
+                    out[w] = a[w].mul_add(b[w], out[w]);
                 }
             }
+        }
+        return;
+    }
+    for (u, a) in a.chunks_exact(width.max(1)).enumerate() {
+        let out = &mut out[term.place - offset + u * term.stride..][..width];
+        for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+            *out = a.mul_add(value * *b, *out);
         }
     }
 }
@@ -79,19 +109,46 @@ vectorised! {
         terms: &[Term], start: [usize; 2], a: &[T], b: &[T], dy: &[T], da: &mut [T], db: &mut [T],
     ) {
         for term in terms {
-            let [rows, width] = term.shape;
-            let value = T::of(term.value);
-            let (b, db) = (&b[term.weights[1]..][..width], &mut db[term.weights[1] - start[1]..][..width]);
-            for u in 0..rows {
-                let (first, place) = (term.weights[0] + u * width, term.place + u * term.stride);
-                let (a, da) = (&a[first..][..width], &mut da[first - start[0]..][..width]);
-                let g = &dy[place..][..width];
-                for w in 0..width {
-                    let g = value * g[w];
-                    da[w] += g * b[w];
-                    db[w] += g * a[w];
+            by_width!(term.shape[1], add_term_gradients(term, start, [a, b], dy, da, db));
+        }
+    }
+}
+
+#[inline(always)]
+fn add_term_gradients<T: Real, const WIDTH: usize>(
+    term: &Term,
+    start: [usize; 2],
+    [a, b]: [&[T]; 2],
+    dy: &[T],
+    da: &mut [T],
+    db: &mut [T],
+) {
+    let [rows, width] = term.shape;
+    let value = T::of(term.value);
+    let (b, db) = (&b[term.weights[1]..][..width], &mut db[term.weights[1] - start[1]..][..width]);
+    let (a, da) = (&a[term.weights[0]..][..rows * width], &mut da[term.weights[0] - start[0]..][..rows * width]);
+    if let (Some(b), Some(db)) = (b.first_chunk::<WIDTH>().filter(|_| WIDTH > 0), db.first_chunk_mut::<WIDTH>()) {
+        let b = b.map(|b| value * b);
+        let mut sums = [T::zero(); WIDTH];
+        for (u, (a, da)) in a.as_chunks::<WIDTH>().0.iter().zip(da.as_chunks_mut::<WIDTH>().0).enumerate() {
+            if let Some(g) = dy[term.place + u * term.stride..].first_chunk::<WIDTH>() {
+                for w in 0..WIDTH {
+                    da[w] = g[w].mul_add(b[w], da[w]);
+                    sums[w] = g[w].mul_add(a[w], sums[w]);
                 }
             }
+        }
+        for w in 0..WIDTH {
+            db[w] = value.mul_add(sums[w], db[w]);
+        }
+        return;
+    }
+    for (u, (a, da)) in a.chunks_exact(width.max(1)).zip(da.chunks_exact_mut(width.max(1))).enumerate() {
+        let g = &dy[term.place + u * term.stride..][..width];
+        for w in 0..width {
+            let g = value * g[w];
+            da[w] += g * b[w];
+            db[w] += g * a[w];
         }
     }
 }

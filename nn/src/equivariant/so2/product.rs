@@ -177,7 +177,8 @@ impl Tables {
             pieces.map(move |start| (block, source, start..(start + ROWS).min(block.inputs[source])))
         });
         let loops = self.loops.iter().map(SlotMap::weights_of_class).sum();
-        let parts = rows.map(|(block, source, rows)| (rows.len() * block.outputs, MatrixPart::Rows(block, source, rows)));
+        let parts =
+            rows.map(|(block, source, rows)| (rows.len() * block.outputs, MatrixPart::Rows(block, source, rows)));
         parts.chain([(loops, MatrixPart::Loops)]).collect()
     }
 
@@ -196,7 +197,8 @@ impl Tables {
             MatrixPart::Rows(block, source, inputs) => (block, source, inputs),
             MatrixPart::Loops => {
                 let maps = self.loops.iter().zip(sources).zip(d);
-                return maps.for_each(|((map, x), d)| map.add_gradients([&x[..loops * d], &dz[..loops * dout]], gradients));
+                return maps
+                    .for_each(|((map, x), d)| map.add_gradients([&x[..loops * d], &dz[..loops * dout]], gradients));
             }
         };
         for (from, to, sign) in block.orders() {

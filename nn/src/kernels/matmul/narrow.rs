@@ -66,7 +66,8 @@ pub(super) unsafe fn multiply<T: Real>(a: View<T>, b: View<T>, c: *mut T, stride
 mod x86 {
     use super::{DEPTH, PANEL};
     use std::arch::x86_64::{
-        __mmask16, _mm512_add_ps, _mm512_fmadd_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        __mmask16, _mm512_add_ps, _mm512_fmadd_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps,
+        _mm512_setzero_ps,
     };
 
     /// Numbers in a register.
