@@ -5,9 +5,9 @@ use candle_core::{CpuStorage, InplaceOp2, Layout};
 use std::cell::RefCell;
 
 /// Below this many elements one thread does all.
-const PARALLEL: usize = 1 << 15;
+const PARALLEL: usize = 1 << 13;
 /// Elements of one task.
-const CHUNK: usize = 1 << 13;
+const CHUNK: usize = 1 << 12;
 
 /// The scalars of one Adam update of one parameter, in the order in which they act.
 #[derive(Clone, Copy, Debug)]
