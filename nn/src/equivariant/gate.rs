@@ -58,14 +58,30 @@ struct Scalars {
     channels: usize,
 }
 
-/// A gated slot: its gates' input column, input and output columns by m, radial channel.
-#[derive(Debug)]
+/// Adjacent gated columns: of one order of a slot, or of several slots that follow each other in the input, the output and
+/// among the gates.
+#[derive(Clone, Copy, Debug)]
 struct Gated {
+    /// Counted from the first gate.
     gate: usize,
-    from: Vec<usize>,
-    to: Vec<usize>,
-    radial: usize,
-    channels: usize,
+    from: usize,
+    to: usize,
+    columns: usize,
+}
+
+/// As few runs as these columns can be made up of.
+fn merged(mut runs: Vec<Gated>) -> Vec<Gated> {
+    runs.sort_by_key(|run| run.from);
+    let mut merged: Vec<Gated> = Vec::new();
+    for run in runs {
+        match merged.last_mut() {
+            Some(last) if [last.gate, last.from, last.to].map(|x| x + last.columns) == [run.gate, run.from, run.to] => {
+                last.columns += run.columns;
+            }
+            _ => merged.push(run),
+        }
+    }
+    merged
 }
 
 #[derive(Debug)]
@@ -74,6 +90,8 @@ struct Tables {
     output: Layout,
     scalars: Vec<Scalars>,
     gate_activation: Activation,
+    /// First gate: input column, radial channel; all gates are adjacent, and so are their weights.
+    gates: [usize; 2],
     gated: Vec<Gated>,
     channels: usize,
 }
@@ -123,16 +141,16 @@ impl Gate {
             radial += t.mul;
         }
         let count = scalars.terms().len();
-        let mut gate = if gates.mul > 0 { columns(count)[0] } else { 0 };
-        let mut tables_gated = Vec::new();
+        let first = [if gates.mul > 0 { columns(count)[0] } else { 0 }, radial];
+        let mut runs = Vec::new();
         for (k, t) in gated.terms().iter().enumerate() {
-            let (from, to) = (columns(count + 1 + k), output.columns(count + k).to_vec());
-            tables_gated.push(Gated { gate, from, to, radial, channels: t.mul });
-            (gate, radial) = (gate + t.mul, radial + t.mul);
+            let orders = columns(count + 1 + k).into_iter().zip(output.columns(count + k));
+            runs.extend(orders.map(|(from, to)| Gated { gate: radial - first[1], from, to: *to, columns: t.mul }));
+            radial += t.mul;
         }
         let gate_activation = if gate_parity == Parity::Even { Activation::Sigmoid } else { Activation::Tanh };
-        let tables =
-            Tables { input, output, scalars: tables_scalars, gate_activation, gated: tables_gated, channels: radial };
+        let (scalars, gated) = (tables_scalars, merged(runs));
+        let tables = Tables { input, output, scalars, gate_activation, gates: first, gated, channels: radial };
         Gate { tables: Arc::new(tables) }
     }
 
@@ -228,17 +246,14 @@ vectorised! {
                 s.activation.evaluate(&x[s.from..][..n], value, &mut slope[..n]);
                 update(value, w, &mut y[s.to..][..n], |value, w, _| value * w);
             }
-            // The gates of all slots are adjacent, and so are their weights.
-            let Some(first) = t.gated.first() else { continue };
-            let n = dw - first.radial;
-            let (w, gates) = (&w[first.radial..][..n], &mut value[..n]);
-            t.gate_activation.evaluate(&x[first.gate..][..n], gates, &mut slope[..n]);
+            let [first, radial] = t.gates;
+            let n = dw - radial;
+            let (w, gates) = (&w[radial..][..n], &mut value[..n]);
+            t.gate_activation.evaluate(&x[first..][..n], gates, &mut slope[..n]);
             update(w, w, gates, |w, _, value| value * w);
             for g in &t.gated {
-                let (n, gates) = (g.channels, &gates[g.gate - first.gate..][..g.channels]);
-                for (from, to) in g.from.iter().zip(&g.to) {
-                    update(&x[*from..][..n], gates, &mut y[*to..][..n], |x, gate, _| x * gate);
-                }
+                let gates = &gates[g.gate..][..g.columns];
+                update(&x[g.from..][..g.columns], gates, &mut y[g.to..][..g.columns], |x, gate, _| x * gate);
             }
         }
     }
@@ -263,26 +278,23 @@ vectorised! {
                 update(weighted, dy, &mut dx[s.from..][..n], |weighted, dy, _| weighted * dy);
                 update(value, dy, &mut dw[s.radial..][..n], |value, dy, _| value * dy);
             }
-            let Some(first) = t.gated.first() else { continue };
-            let n = channels - first.radial;
-            let w = &w[first.radial..][..n];
+            let [first, radial] = t.gates;
+            let n = channels - radial;
+            let w = &w[radial..][..n];
             let (value, slope, weighted) = (&mut value[..n], &mut slope[..n], &mut weighted[..n]);
-            t.gate_activation.evaluate(&x[first.gate..][..n], value, slope);
+            t.gate_activation.evaluate(&x[first..][..n], value, slope);
             update(value, w, weighted, |value, w, _| value * w);
             update(w, w, slope, |w, _, slope| slope * w);
             let dot = &mut dot[..n];
             dot.fill(T::zero());
             for g in &t.gated {
-                let (n, start) = (g.channels, g.gate - first.gate);
-                let (weighted, dot) = (&weighted[start..][..n], &mut dot[start..][..n]);
-                for (from, to) in g.from.iter().zip(&g.to) {
-                    let dy = &dy[*to..][..n];
-                    update(&x[*from..][..n], dy, dot, |x, dy, dot| x.mul_add(dy, dot));
-                    update(dy, weighted, &mut dx[*from..][..n], |dy, weight, _| dy * weight);
-                }
+                let n = g.columns;
+                let (dy, weighted, dot) = (&dy[g.to..][..n], &weighted[g.gate..][..n], &mut dot[g.gate..][..n]);
+                update(&x[g.from..][..n], dy, dot, |x, dy, dot| x.mul_add(dy, dot));
+                update(dy, weighted, &mut dx[g.from..][..n], |dy, weight, _| dy * weight);
             }
-            update(dot, slope, &mut dx[first.gate..][..n], |dot, slope, _| dot * slope);
-            update(dot, value, &mut dw[first.radial..][..n], |dot, value, _| dot * value);
+            update(dot, slope, &mut dx[first..][..n], |dot, slope, _| dot * slope);
+            update(dot, value, &mut dw[radial..][..n], |dot, value, _| dot * value);
         }
     }
 }
