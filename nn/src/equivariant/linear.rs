@@ -225,10 +225,6 @@ impl Operation for LinearOp {
         let (t, x, w) = (&self.tables, inputs[0].data, inputs[1].data);
         let (map, din, dout) = (&t.map, t.map.input.dim(), t.map.output.dim());
         let biases = inputs.get(2).filter(|_| self.third == Third::Bias).map_or(0, |bias| bias.data.len());
-        let mut transposed = vec![T::zero(); if wanted[0] { w.len() } else { 0 }];
-        if wanted[0] {
-            map.transpose(w, &mut transposed);
-        }
         // What a group of rows adds to the gradients of the weights of its classes, then of the biases.
         let groups = rows::groups(std::slice::from_ref(&(0..x.len() / din.max(1))));
         let (dx, _, shared) = rows::build_pair_and([if wanted[0] { din } else { 0 }, 0], &groups, |group, dx, _| {
@@ -237,7 +233,7 @@ impl Operation for LinearOp {
                 let (x, dy) = (&x[rows.start * din..rows.end * din], &dy[rows.start * dout..rows.end * dout]);
                 if wanted[0] {
                     let dx = &mut dx[(rows.start - group.start) * din..(rows.end - group.start) * din];
-                    map.add_back(&transposed, class, dy, dx);
+                    map.add_back(w, class, dy, dx);
                 }
                 if wanted[1] {
                     let of_class = weights.entry(class).or_insert_with(|| vec![T::zero(); map.weights_of_class()]);

@@ -1,7 +1,7 @@
 //! Maps from slots to slots of the same irrep: every order m of a slot is multiplied by the same matrix.
 
 use super::layout::Layout;
-use crate::kernels::matmul::{multiply, transpose};
+use crate::kernels::matmul::multiply;
 use crate::kernels::{Real, View, ViewMut, rows};
 
 /// From one slot to another of the same irrep.
@@ -26,50 +26,33 @@ pub(super) struct SlotMap {
 }
 
 impl SlotMap {
-    /// The weights of this map as [`Self::add_back`] reads them: `[output, classes, input]` in the places of their paths.
-    pub(super) fn transpose<T: Real>(&self, weights: &[T], out: &mut [T]) {
-        for path in &self.paths {
-            let [ins, outs] = path.shape;
-            for class in 0..self.classes {
-                let from = View::rows(weights, path.shape, self.classes * outs, path.offset + class * outs);
-                let mut to = ViewMut::rows(out, [outs, ins], self.classes * ins, path.offset + class * ins);
-                transpose(from, &mut to);
-            }
-        }
-    }
-
     /// Adds to the rows of `y` what those of `x`, all of one class, are mapped to.
     pub(super) fn add<T: Real>(&self, weights: &[T], class: usize, x: &[T], y: &mut [T]) {
-        let path = |p: &Path| ([p.input, p.output], p.shape);
-        self.products([&self.input, &self.output], path, weights, class, x, y);
+        self.products(false, weights, class, x, y);
     }
 
-    /// Adds to the rows of `dx` what follows from the gradients `dy`; `transposed` are weights by [`Self::transpose`].
-    pub(super) fn add_back<T: Real>(&self, transposed: &[T], class: usize, dy: &[T], dx: &mut [T]) {
-        let path = |p: &Path| ([p.output, p.input], [p.shape[1], p.shape[0]]);
-        self.products([&self.output, &self.input], path, transposed, class, dy, dx);
+    /// Adds to the rows of `dx` what follows from the gradients `dy`.
+    pub(super) fn add_back<T: Real>(&self, weights: &[T], class: usize, dy: &[T], dx: &mut [T]) {
+        self.products(true, weights, class, dy, dx);
     }
 
-    /// Either direction: `ends` tells the slots of a path and its channels there.
-    fn products<T: Real>(
-        &self,
-        [from, to]: [&Layout; 2],
-        ends: impl Fn(&Path) -> ([usize; 2], [usize; 2]),
-        weights: &[T],
-        class: usize,
-        x: &[T],
-        y: &mut [T],
-    ) {
+    /// Either direction.
+    fn products<T: Real>(&self, back: bool, weights: &[T], class: usize, x: &[T], y: &mut [T]) {
+        let [from, to] = if back { [&self.output, &self.input] } else { [&self.input, &self.output] };
         let (din, dout) = (from.dim(), to.dim());
         for tile in rows::tiles(&(0..x.len() / din.max(1))) {
             let (count, x) = (tile.len(), &x[tile.start * din..tile.end * din]);
             let y = &mut y[tile.start * dout..tile.end * dout];
             for path in &self.paths {
-                let ([first, second], shape) = ends(path);
-                let weight = View::rows(weights, shape, self.classes * shape[1], path.offset + class * shape[1]);
+                let [ins, outs] = path.shape;
+                let weight = View::rows(weights, path.shape, self.classes * outs, path.offset + class * outs);
+                let (weight, [first, second], [ins, outs]) = match back {
+                    false => (weight, [path.input, path.output], [ins, outs]),
+                    true => (weight.t(), [path.output, path.input], [outs, ins]),
+                };
                 for (a, b) in from.columns(first).iter().zip(to.columns(second)) {
-                    let x = View::rows(x, [count, shape[0]], din, *a);
-                    let mut y = ViewMut::rows(y, [count, shape[1]], dout, *b);
+                    let x = View::rows(x, [count, ins], din, *a);
+                    let mut y = ViewMut::rows(y, [count, outs], dout, *b);
                     multiply(x, weight, &mut y, path.scale, true);
                 }
             }

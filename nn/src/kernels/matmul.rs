@@ -134,17 +134,6 @@ unsafe fn call<T: Real>(a: View<T>, b: View<T>, c: *mut T, strides: [usize; 2], 
     }
 }
 
-/// `matrix` with its rows one after the other, copied to `space` where small products are faster for it.
-pub(crate) fn by_rows<'a, T: Real>(matrix: View<'a, T>, space: &'a mut Vec<T>) -> View<'a, T> {
-    let [rows, columns] = matrix.shape;
-    if matrix.strides[1] == 1 || !narrow::takes::<T>(columns) {
-        return matrix;
-    }
-    space.resize(rows * columns, T::zero());
-    transpose(matrix.t(), &mut ViewMut::rows(space, matrix.shape, columns, 0));
-    View::rows(space, matrix.shape, columns, 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! `y = x W^T + b`, with the weight stored as PyTorch does, `[out, in]`.
 
-use crate::kernels::matmul::{by_rows, multiply};
+use crate::kernels::matmul::multiply;
 use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, rows};
 use crate::{Init, Result, Scope};
 use candle_core::Tensor;
@@ -71,8 +71,7 @@ impl Operation for DenseOp {
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let [x, w, b] = [inputs[0].data, inputs[1].data, inputs[2].data];
         let (count, [outputs, ins]) = (inputs[0].rows(), [inputs[1].dims[0], inputs[1].dims[1]]);
-        let mut space = Vec::new();
-        let w = by_rows(View::rows(w, [outputs, ins], ins, 0).t(), &mut space);
+        let w = View::rows(w, [outputs, ins], ins, 0).t();
         let y = rows::build(outputs, &rows::all(count), |chunk, y| {
             y.chunks_exact_mut(outputs.max(1)).for_each(|y| y.copy_from_slice(b));
             let x = View::rows(&x[chunk.start * ins..], [chunk.len(), ins], ins, 0);

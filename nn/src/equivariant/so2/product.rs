@@ -7,7 +7,7 @@
 use super::{Block, SlotMap, Tables};
 use crate::equivariant::frame::Ends;
 use crate::equivariant::layout::Layout;
-use crate::kernels::matmul::{multiply, transpose};
+use crate::kernels::matmul::multiply;
 use crate::kernels::{Array, Operation, Real, View, ViewMut, rows};
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,11 +20,16 @@ pub(super) struct Product {
     pub(super) ends: Option<Ends>,
 }
 
-/// The tiles of some rows, none of both the first `loops` rows, self-loops, and others.
-fn tiles(loops: usize, rows: &Range<usize>) -> impl Iterator<Item = (bool, Range<usize>)> {
+/// Some rows, apart those of self-loops, the first `loops` of all, and others.
+fn apart(loops: usize, rows: &Range<usize>) -> [(bool, Range<usize>); 2] {
     let border = loops.clamp(rows.start, rows.end);
-    let parts = [(true, rows.start..border), (false, border..rows.end)];
-    parts.into_iter().flat_map(|(loops, part)| rows::tiles(&part).into_iter().map(move |tile| (loops, tile)))
+    [(true, rows.start..border), (false, border..rows.end)]
+}
+
+/// The tiles of some rows, none of both.
+fn tiles(loops: usize, rows: &Range<usize>) -> impl Iterator<Item = (bool, Range<usize>)> {
+    let parts = apart(loops, rows).into_iter();
+    parts.flat_map(|(loops, part)| rows::tiles(&part).into_iter().map(move |tile| (loops, tile)))
 }
 
 /// `all` and then `part`.
@@ -70,7 +75,6 @@ impl Operation for Product {
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let (t, count) = (&self.tables, inputs[1].rows());
         let ([d0, d1], dout) = ([t.sources[0].dim(), t.sources[1].dim()], t.output.dim());
-        let transposed = if wanted[0] || wanted[1] { t.transposed(inputs[2].data) } else { Vec::new() };
         let widths = [if wanted[0] { d0 } else { 0 }, if wanted[1] { d1 } else { 0 }];
         let (mut first, mut dedge, mut matrices) = (Vec::new(), Vec::new(), Vec::new());
         for batch in rows::batches(count) {
@@ -84,13 +88,13 @@ impl Operation for Product {
                 });
             }
             if wanted[0] || wanted[1] {
-                let chunks = rows::border_at(loops, rows::all(batch.len()));
+                let chunks = rows::border_at(loops, rows::all_up_to(batch.len(), batch.len()));
                 let (of_pair, of_edge) = rows::build_pair(widths, &chunks, |chunk, mut of_pair, mut of_edge| {
-                    for (loops, tile) in tiles(loops, &chunk) {
-                        let (own_pair, rest) = of_pair.split_at_mut(tile.len() * widths[0]);
-                        let (own_edge, others) = of_edge.split_at_mut(tile.len() * widths[1]);
-                        let dz = &dz[tile.start * dout..tile.end * dout];
-                        t.multiply_back(loops, tile.len(), dz, &transposed, [own_pair, own_edge]);
+                    for (loops, rows) in apart(loops, &chunk) {
+                        let (own_pair, rest) = of_pair.split_at_mut(rows.len() * widths[0]);
+                        let (own_edge, others) = of_edge.split_at_mut(rows.len() * widths[1]);
+                        let dz = &dz[rows.start * dout..rows.end * dout];
+                        t.multiply_back(loops, rows.len(), dz, inputs[2].data, [own_pair, own_edge]);
                         (of_pair, of_edge) = (rest, others);
                     }
                 });
@@ -151,10 +155,10 @@ impl Tables {
     }
 
     /// Adds to the `n` rows of each of `dx` that is not empty what follows from those of `dz`.
-    fn multiply_back<T: Real>(&self, loops: bool, n: usize, dz: &[T], transposed: &[T], dx: [&mut [T]; 2]) {
+    fn multiply_back<T: Real>(&self, loops: bool, n: usize, dz: &[T], matrices: &[T], dx: [&mut [T]; 2]) {
         let dout = self.output.dim();
         if loops {
-            let weights = &transposed[self.size..];
+            let weights = &matrices[self.size..];
             let wanted = self.loops.iter().zip(dx).filter(|(_, dx)| !dx.is_empty());
             return wanted.for_each(|(map, dx)| map.add_back(weights, 0, dz, dx));
         }
@@ -163,7 +167,7 @@ impl Tables {
             let d = self.sources[u.source].dim();
             let inputs = u.block.inputs[u.source];
             let dz = View::rows(dz, [n, u.block.outputs], dout, u.to);
-            let matrix = View::rows(transposed, [u.block.outputs, inputs], inputs, u.block.start(u.source));
+            let matrix = u.block.matrix(u.source, matrices).t();
             multiply(dz, matrix, &mut ViewMut::rows(dx[u.source], [n, inputs], d, u.from), u.sign, true);
         }
     }
@@ -209,23 +213,5 @@ impl Tables {
             let mut out = ViewMut::rows(gradients, [inputs.len(), block.outputs], block.outputs, 0);
             multiply(x.t(), dz, &mut out, sign, true);
         }
-    }
-
-    /// Each source's part of each block transposed in its place, and the weights of self-loops.
-    fn transposed<T: Real>(&self, matrices: &[T]) -> Vec<T> {
-        let blocks = self.blocks.iter().flat_map(|block| {
-            [0, 1].map(|source| {
-                let shape = [block.inputs[source], block.outputs];
-                (shape[0] * shape[1], Some((block.start(source), shape)))
-            })
-        });
-        let parts = blocks.chain([(matrices.len() - self.size, None)]);
-        rows::build_parts(parts.collect(), |block, out| match block {
-            Some((start, [inputs, outputs])) => {
-                let from = View::rows(matrices, [inputs, outputs], outputs, start);
-                transpose(from, &mut ViewMut::rows(out, [outputs, inputs], inputs, 0));
-            }
-            None => self.loops.iter().for_each(|map| map.transpose(&matrices[self.size..], out)),
-        })
     }
 }

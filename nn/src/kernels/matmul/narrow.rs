@@ -1,29 +1,31 @@
 //! Products in f32 of few rows or columns, whose factors are read where they lie: a general product first rearranges them,
-//! which takes long beside such a product itself. For AVX-512; elsewhere none fits.
+//! which takes long beside such a product itself. Only a transposed second factor is written down, piece by piece. For
+//! AVX-512; elsewhere none fits.
 
 use super::View;
+use super::transpose::transpose_to;
 use crate::kernels::Real;
+use std::mem::MaybeUninit;
 
 /// Most columns.
 const COLUMNS: usize = 256;
 /// Most rows of many columns.
 const ROWS: usize = 1024;
-
-/// Whether [`multiply`] is for this product.
-pub(super) fn fits<T: Real>(a: &View<T>, b: &View<T>) -> bool {
-    let columns = b.shape[1];
-    takes::<T>(columns) && (columns <= PANEL || a.shape[0] <= ROWS) && b.strides[1] == 1
-}
-
-/// Whether it is for so many columns, if their rows are contiguous.
-pub(super) fn takes<T: Real>(columns: usize) -> bool {
-    T::DTYPE == candle_core::DType::F32 && columns <= COLUMNS && wide_registers()
-}
+/// Fewest rows for which a transposed factor is written down.
+const FEW: usize = 2;
 
 /// Columns that go together: four registers of them, times the rows that go together, leave few of the 32 unused.
 const PANEL: usize = 64;
 /// Depth of a slice: so much of a panel stays in a first-level cache of 48 KiB.
 const DEPTH: usize = 128;
+
+/// Whether [`multiply`] is for this product.
+pub(super) fn fits<T: Real>(a: &View<T>, b: &View<T>) -> bool {
+    let (rows, columns) = (a.shape[0], b.shape[1]);
+    let small = columns <= PANEL || (columns <= COLUMNS && rows <= ROWS);
+    let readable = b.strides[1] == 1 || (b.strides[0] == 1 && rows >= FEW);
+    T::DTYPE == candle_core::DType::F32 && small && readable && wide_registers()
+}
 
 #[cfg(target_arch = "x86_64")]
 fn wide_registers() -> bool {
@@ -58,7 +60,29 @@ pub(super) unsafe fn multiply<T: Real>(a: View<T>, b: View<T>, c: *mut T, stride
             accumulate,
         };
         // SAFETY: `fits` found the type to be f32 and the machine to have AVX-512.
-        unsafe { if whole.columns <= PANEL && whole.depth <= DEPTH { whole.run() } else { whole.run_in_parts() } }
+        unsafe {
+            if b.strides[1] != 1 {
+                whole.run_in_parts(|part, [slice, panel]| transposed_part(part, b.part(0, &slice).part(1, &panel)));
+            } else if whole.columns <= PANEL && whole.depth <= DEPTH {
+                whole.run();
+            } else {
+                whole.run_in_parts(|part, _| part.run());
+            }
+        }
+    }
+}
+
+/// A part of a product whose `b`, at most [`DEPTH`] times [`PANEL`], has contiguous columns.
+///
+/// SAFETY: all but `b` as the part is to have it.
+#[cfg(target_arch = "x86_64")]
+unsafe fn transposed_part<T: Real>(part: x86::Product, b: View<T>) {
+    let mut space = [const { MaybeUninit::<f32>::uninit() }; DEPTH * PANEL];
+    let by_rows = space.as_mut_ptr().cast::<f32>();
+    // SAFETY: the rows of a panel fit, and the type is f32.
+    unsafe {
+        transpose_to(b.t(), by_rows.cast::<T>(), PANEL);
+        x86::Product { b: by_rows, b_stride: PANEL, ..part }.run();
     }
 }
 
@@ -69,6 +93,7 @@ mod x86 {
         __mmask16, _mm512_add_ps, _mm512_fmadd_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps,
         _mm512_setzero_ps,
     };
+    use std::ops::Range;
 
     /// Numbers in a register.
     const LANES: usize = 16;
@@ -88,12 +113,8 @@ mod x86 {
     }
 
     impl Product {
-        /// Panel by panel, slice by slice of the depth.
-        ///
-        /// # Safety
-        /// As [`Self::run`], for any number of columns.
-        #[target_feature(enable = "avx512f")]
-        pub(super) unsafe fn run_in_parts(&self) {
+        /// Panel by panel, slice by slice of the depth: `run` gets each part, and the ranges of depth and columns.
+        pub(super) fn run_in_parts(&self, run: impl Fn(Product, [Range<usize>; 2])) {
             let panels = self.columns.div_ceil(PANEL);
             let width = self.columns.div_ceil(panels).next_multiple_of(LANES);
             let slices = self.depth.div_ceil(DEPTH).max(1);
@@ -109,8 +130,8 @@ mod x86 {
                         accumulate: self.accumulate || slice > 0,
                         ..*self
                     };
-                    // SAFETY: part of what the caller promises, of at most 64 columns.
-                    unsafe { part.run() }
+                    let columns = first..first + part.columns;
+                    run(part, [start..end, columns]);
                 }
             }
         }

@@ -97,7 +97,7 @@ unsafe impl<T: Send> Sync for Out<T> {}
 
 impl<'a, T> View<'a, T> {
     /// Some of the rows (axis 0) or columns (axis 1).
-    fn part(self, axis: usize, range: &Range<usize>) -> Self {
+    pub(super) fn part(self, axis: usize, range: &Range<usize>) -> Self {
         let mut shape = self.shape;
         shape[axis] = range.len();
         let view = View { shape, offset: self.offset + range.start * self.strides[axis], ..self };

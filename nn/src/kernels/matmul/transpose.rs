@@ -13,29 +13,42 @@ const SIDE: usize = 8;
 /// When the shapes do not fit: a bug of the caller.
 pub(crate) fn transpose<T: Real>(from: View<T>, to: &mut ViewMut<T>) {
     let [rows, columns] = from.shape;
-    assert!(to.shape == [columns, rows] && from.strides[1] == 1, "{:?} -> {:?}", from.shape, to.shape);
-    if rows == 0 || columns == 0 {
-        return;
+    assert!(to.shape == [columns, rows], "{:?} -> {:?}", from.shape, to.shape);
+    if rows > 0 && columns > 0 {
+        // SAFETY: the view was checked against its slice, which is borrowed mutably.
+        unsafe { transpose_to(from, to.data.as_mut_ptr().add(to.offset), to.strides[0]) }
     }
+}
+
+/// As [`transpose`] to rows at `to`, `stride` elements apart, which may be uninitialised.
+///
+/// # Safety
+/// All of them are there, may be written by this thread alone, and are not in the view.
+pub(super) unsafe fn transpose_to<T: Real>(from: View<T>, to: *mut T, stride: usize) {
+    let [rows, columns] = from.shape;
+    assert!(from.strides[1] == 1, "rows of {:?}", from.strides);
     let squares = if by_squares::<T>() { [rows, columns].map(|n| n / SIDE * SIDE) } else { [0, 0] };
     #[cfg(target_arch = "x86_64")]
     for column in (0..squares[1]).step_by(SIDE) {
         // Down the columns: what is written is contiguous, and lines that are read are read again soon.
         for row in (0..squares[0]).step_by(SIDE) {
-            // SAFETY: T is f32 and the machine has AVX; the square lies in both matrices, which were checked against
-            // their slices.
+            // SAFETY: T is f32 and the machine has AVX; the square lies in the view, which was checked against its slice, and
+            // in what the caller promises.
             unsafe {
                 let source = from.data.as_ptr().add(from.offset + row * from.strides[0] + column);
-                let target = to.data.as_mut_ptr().add(to.offset + column * to.strides[0] + row);
-                square(source.cast(), from.strides[0], target.cast(), to.strides[0]);
+                square(source.cast(), from.strides[0], to.add(column * stride + row).cast(), stride);
             }
         }
     }
     for row in 0..rows {
         let first = if row < squares[0] { squares[1] } else { 0 };
+        if first == columns {
+            continue;
+        }
         let line = &from.data[from.offset + row * from.strides[0]..][..columns];
         for (column, x) in line.iter().enumerate().skip(first) {
-            to.data[to.offset + column * to.strides[0] + row] = *x;
+            // SAFETY: the caller's promise.
+            unsafe { to.add(column * stride + row).write(*x) };
         }
     }
 }
