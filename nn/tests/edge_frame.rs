@@ -220,6 +220,36 @@ fn a_norm_needs_frames_of_its_degree() {
     assert!(forward(3).is_ok() && forward(2).is_err());
 }
 
+/// More rows than go together in one batch.
+#[test]
+fn gradients_of_many_edges_are_those_of_their_parts() {
+    let [pair, edge, output] = ["4x0e+3x1o", "5x0e+2x1e", "3x0e+4x1o+2x2e"].map(|t| t.parse::<Irreps>().unwrap());
+    let (rows, loops) = (600, 3);
+    let p = parameters(7);
+    let product = EdgeProduct::new(&pair, &edge, 2, &output, Convention::V06);
+    let weights = SeparateWeights::new(&p.root(), product.paths()).unwrap();
+    let [x, y, cotangent] =
+        [("x", &pair), ("y", &edge), ("cotangent", &output)].map(|(name, i)| random(&p, name, rows, i.dim()));
+    let run = |start: usize, count: usize| {
+        let part = |t: &Tensor| Var::from_tensor(&t.narrow(0, start, count).unwrap().contiguous().unwrap()).unwrap();
+        let (x, y) = (part(&x), part(&y));
+        let z = product.forward(&x, &y, &weights, loops.max(start) - start).unwrap();
+        let loss = (&z * part(&cotangent).as_tensor()).unwrap().sum_all().unwrap();
+        let gradients = loss.backward().unwrap();
+        [x.as_tensor(), y.as_tensor(), &weights.first, &weights.second].map(|v| gradients.get(v).unwrap().clone())
+    };
+    let whole = run(0, rows);
+    let parts = [run(0, 100), run(100, 250), run(350, 250)];
+    for (k, found) in whole.iter().enumerate() {
+        let [a, b, c] = parts.each_ref().map(|part| &part[k]);
+        let expected = match k {
+            0 | 1 => Tensor::cat(&[a, b, c], 0),
+            _ => (a + b).unwrap() + c,
+        };
+        assert!(largest(found, &expected.unwrap()) < 1e-11, "{k}");
+    }
+}
+
 /// Widths, tiles and self-loops for which single precision takes its own products.
 #[test]
 fn single_precision_agrees_with_double() {

@@ -138,45 +138,52 @@ unsafe fn call<T: Real>(a: View<T>, b: View<T>, c: *mut T, strides: [usize; 2], 
 mod tests {
     use super::*;
 
+    /// Every layout of both factors, overwriting and adding.
+    fn equals_the_definition([m, k, n]: [usize; 3]) {
+        let wave = |n: usize, f: f64| (0..n).map(|k| (k as f64 * f).sin() as f32).collect::<Vec<_>>();
+        for case in 0..8 {
+            let [accumulate, a_transposed, b_transposed] = [1, 2, 4].map(|bit| case & bit != 0);
+            let ([a_gap, b_gap], start) = ([3, 5], 1);
+            let (a, b) = (wave((m + a_gap) * (k + a_gap) + start, 0.7), wave((k + b_gap) * (n + b_gap) + start, 1.3));
+            let view = |data, [rows, columns]: [usize; 2], gap: usize, transposed: bool| match transposed {
+                true => View::rows(data, [columns, rows], rows + gap, start).t(),
+                false => View::rows(data, [rows, columns], columns + gap, start),
+            };
+            let (a_view, b_view) = (view(&a, [m, k], a_gap, a_transposed), view(&b, [k, n], b_gap, b_transposed));
+            let mut c = wave(m * (n + 1), 0.3);
+            let before = c.clone();
+            multiply(a_view, b_view, &mut ViewMut::rows(&mut c, [m, n], n + 1, 0), 0.5, accumulate);
+            let element = |data: &[f32], view: &View<f32>, i: usize, j: usize| {
+                f64::from(data[view.offset + i * view.strides[0] + j * view.strides[1]])
+            };
+            for (e, (found, before)) in c.iter().zip(before).enumerate() {
+                let (i, j) = (e / (n + 1), e % (n + 1));
+                let old = if accumulate || j == n { f64::from(before) } else { 0.0 };
+                let products =
+                    (0..if j < n { k } else { 0 }).map(|l| element(&a, &a_view, i, l) * element(&b, &b_view, l, j));
+                let expected = old + 0.5 * products.sum::<f64>();
+                assert!((f64::from(*found) - expected).abs() < 4e-5, "{m} {k} {n} {case}: {i} {j}");
+            }
+        }
+    }
+
     #[test]
     fn products_of_every_width_equal_the_definition() {
-        let wave = |n: usize, f: f64| (0..n).map(|k| (k as f64 * f).sin() as f32).collect::<Vec<_>>();
-        for n in (1..=65_usize).chain([128]) {
-            let (m, k) = (
-                n % 29,
-                if n.is_multiple_of(7) {
-                    3 * n
-                } else if n == 24 {
-                    150
-                } else {
-                    n % 11
-                },
-            );
-            for (accumulate, transposed) in [(false, false), (true, false), (false, true), (true, true)] {
-                let (a, b) = (wave((m + 2) * (k + 3), 0.7), wave(k * (n + 5) + 2, 1.3));
-                let view = match transposed {
-                    true => View::rows(&a, [k, m], m + 2, 1).t(),
-                    false => View::rows(&a, [m, k], k + 3, 1),
-                };
-                let mut c = wave(m * (n + 1), 0.3);
-                let before = c.clone();
-                let b_view = View::rows(&b, [k, n], n + 5, 2);
-                multiply(view, b_view, &mut ViewMut::rows(&mut c, [m, n], n + 1, 0), 0.5, accumulate);
-                for (e, (found, before)) in c.iter().zip(before).enumerate() {
-                    let (i, j) = (e / (n + 1), e % (n + 1));
-                    let of_a = |l: usize| f64::from(a[1 + if transposed { l * (m + 2) + i } else { i * (k + 3) + l }]);
-                    let expected = if j < n {
-                        let sum: f64 = (0..k).map(|l| of_a(l) * f64::from(b[2 + l * (n + 5) + j])).sum();
-                        0.5 * sum + if accumulate { f64::from(before) } else { 0.0 }
-                    } else {
-                        f64::from(before)
-                    };
-                    assert!(
-                        (f64::from(*found) - expected).abs() < 2e-5,
-                        "{m} {k} {n} {accumulate} {transposed}: {i} {j}"
-                    );
-                }
-            }
+        for n in 1..=65_usize {
+            equals_the_definition([n % 29, if n.is_multiple_of(7) { 3 * n } else { n % 11 }, n]);
+        }
+    }
+
+    #[test]
+    fn products_in_panels_and_slices_equal_the_definition() {
+        let shapes = [[108, 130, 192], [23, 300, 100], [5, 257, 256], [4, 40, 257], [1, 128, 70], [2, 129, 24]];
+        shapes.into_iter().for_each(equals_the_definition);
+    }
+
+    #[test]
+    fn shallow_products_equal_the_definition() {
+        for (rows, columns) in [(1, 8), (13, 16), (30, 5), (100, 1)] {
+            [8, 16].into_iter().for_each(|depth| equals_the_definition([rows, depth, columns]));
         }
     }
 
