@@ -63,6 +63,11 @@ fn a_smaller_model_is_an_ordinary_one() {
         generate.args(["generate", "--json", "--prompt", "12 3", "--max-tokens", "3", "--model"]);
         assert_eq!(json(generate.arg(folder.join(model)))["tokens"].as_array().unwrap().len(), 3);
     }
+    // A start that is refused leaves the run that is there as it is.
+    let before = ["config.toml", "run.json"].map(|file| fs::read(folder.join("run").join(file)).unwrap());
+    let error = failure(command(folder, "run", TARGET).args(["--set", "seed=9"]), 2);
+    assert!(error.contains("expected no checkpoint after step 0"), "{error}");
+    assert!(before == ["config.toml", "run.json"].map(|file| fs::read(folder.join("run").join(file)).unwrap()));
     // And it trains on.
     let train =
         "[model]\npath = \"run/model\"\n[data.text]\npaths = [\"data/numbers\"]\nrow = 32\n[train]\nsteps = 2\n";

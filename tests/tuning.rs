@@ -114,6 +114,11 @@ fn a_stopped_run_goes_on_and_a_replay_needs_its_scalars_alone() {
         assert!(file(&saved) == file(&replayed), "{name}");
         assert!(file(&saved) != bytes(at, "model/model.safetensors") || tested == "0");
     }
+    // A start that is refused leaves the run that is there as it is.
+    let before = ["config.toml", "trajectory.zo", "run.json"].map(|file| bytes(at, &format!("full/{file}")));
+    let error = failure(&mut tune(at, "full", &["keep=last", "seed=9"]), 2);
+    assert!(error.contains("full: expected no trajectory.zo, found one: resume it"), "{error}");
+    assert!(before == ["config.toml", "trajectory.zo", "run.json"].map(|file| bytes(at, &format!("full/{file}"))));
     let adapter: Value = serde_json::from_slice(&bytes(at, "low/adapter/adapter_config.json")).unwrap();
     assert_eq!((&adapter["peft_type"], &adapter["r"]), (&json!("LORA"), &json!(8)));
 }

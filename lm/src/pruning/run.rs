@@ -25,7 +25,7 @@ use std::time::SystemTime;
 use tesseral_nn::Parameters;
 use tesseral_nn::optim::ParamGroup;
 use tesseral_nn::rng::Streams;
-use tesseral_nn::train::{Observer, Summary, TrainConfig, Trainer, checkpoint, files};
+use tesseral_nn::train::{Observer, Task, TrainConfig, Trainer, checkpoint, files};
 
 /// Tokens on which the masked and the written model are compared.
 const COMPARED: usize = 64;
@@ -58,11 +58,6 @@ pub fn prune(
 ) -> Result<Report> {
     let plan = Plan::open(config)?;
     let streams = Streams::new(config.seed);
-    let began = SystemTime::now();
-    std::fs::create_dir_all(run).map_err(Error::io(run))?;
-    files::write_atomic(&run.join("config.toml"), config.to_toml()?.as_bytes())?;
-    write_run(run, config.seed, began, None)?;
-
     let parameters = Parameters::new(streams, DType::F32, &Device::Cpu);
     Decoder::declare_from(&parameters, &plan.source.config, &plan.source.tensors)?;
     let tensors = model_tensors(&parameters);
@@ -75,7 +70,13 @@ pub fn prune(
     task.config = &plan.source.config;
     task.learning = Some(Learning { masks: &masks, constraint: &constraint, compatibility });
     let phase = Phase { parameters: &parameters, streams, train: with_masks(config), run, resume };
-    let summary = phase.train(config, &mut task, observer, stop)?;
+    let mut trainer = phase.trainer(config, &task)?;
+    // From here on nothing is wrong that can be known beforehand.
+    let began = SystemTime::now();
+    std::fs::create_dir_all(run).map_err(Error::io(run))?;
+    files::write_atomic(&run.join("config.toml"), config.to_toml()?.as_bytes())?;
+    write_run(run, config.seed, began, None)?;
+    let summary = trainer.run(&mut task, observer, stop)?;
     let loader = task.loader.state().clone();
     let passes = task.loader.passes();
 
@@ -144,18 +145,14 @@ struct Phase<'a> {
 }
 
 impl Phase<'_> {
-    fn train(
-        self,
-        config: &PruneConfig,
-        task: &mut DomainTask<'_>,
-        observer: &mut dyn Observer,
-        stop: &AtomicBool,
-    ) -> Result<Summary> {
+    /// The loop, at the newest checkpoint of a run that is resumed; writes nothing.
+    fn trainer(self, config: &PruneConfig, task: &DomainTask<'_>) -> Result<Trainer> {
         let mut trainer = Trainer::new(self.parameters, self.streams, self.train, Some(self.run), &config.to_toml()?)?;
         if let (true, Some(newest)) = (self.resume, checkpoint::latest(self.run)?) {
             trainer.resume(&newest)?;
         }
-        Ok(trainer.run(task, observer, stop)?)
+        trainer.check(task.samples())?;
+        Ok(trainer)
     }
 }
 
@@ -265,7 +262,7 @@ impl Plan {
         let mut task = self.task(config, model_tensors(&parameters), rows);
         task.config = &model.config;
         let phase = Phase { parameters: &parameters, streams, train: train.clone(), run: &run, resume };
-        phase.train(config, &mut task, observer, stop)?;
+        phase.trainer(config, &task)?.run(&mut task, observer, stop)?;
         let passes = task.loader.passes();
         let tensors = parameters.snapshot()?;
         let decoder = Decoder::from_tensors(&model.config, &tensors)?;

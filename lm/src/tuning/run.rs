@@ -163,23 +163,25 @@ pub fn tune(
     stop: &AtomicBool,
 ) -> Result<Report> {
     let mut bench = Bench::open(config)?;
-    std::fs::create_dir_all(run).map_err(Error::io(run))?;
-    files::write_atomic(&run.join("config.toml"), config.to_toml()?.as_bytes())?;
-    let (clock, began) = (Instant::now(), SystemTime::now());
-    write_run(run, config.seed, began, None)?;
+    let clock = Instant::now();
     let (mut steps, mut tested_step) = (0, 0);
     let mut test = None;
+    // Each begins the folder when nothing is wrong any more that can be known beforehand.
+    let folder = Folder { config, run, resume, began: SystemTime::now() };
     match config.method {
         Method::ZerothOrder => {
-            zeroth_order(&bench, run, resume, observer, stop)?;
+            zeroth_order(&bench, &folder, observer, stop)?;
             steps = config.steps;
         }
         Method::Adam => {
-            tested_step = adam(&bench, run, resume, observer, stop)?;
+            tested_step = adam(&bench, &folder, observer, stop)?;
             steps = config.steps;
         }
-        Method::LinearProbe => test = Some(probe(&bench)?),
-        Method::ZeroShot | Method::InContext => {}
+        Method::LinearProbe => {
+            test = Some(probe(&bench)?);
+            folder.begin()?;
+        }
+        Method::ZeroShot | Method::InContext => folder.begin()?,
     }
     let seconds = clock.elapsed().as_secs_f64();
     let curve = curve(run, config)?;
@@ -211,8 +213,35 @@ pub fn tune(
     };
     let text = serde_json::to_string_pretty(&report).map_err(|e| Error::config("report", e.to_string()))?;
     files::write_atomic(&run.join("report.json"), text.as_bytes())?;
-    write_run(run, config.seed, began, Some(SystemTime::now()))?;
+    write_run(run, config.seed, folder.began, Some(SystemTime::now()))?;
     Ok(report)
+}
+
+/// Where a run writes.
+struct Folder<'a> {
+    config: &'a TuneConfig,
+    run: &'a Path,
+    resume: bool,
+    began: SystemTime,
+}
+
+impl Folder<'_> {
+    /// Makes it, with the configuration and when the run began.
+    fn begin(&self) -> Result<()> {
+        std::fs::create_dir_all(self.run).map_err(Error::io(self.run))?;
+        files::write_atomic(&self.run.join("config.toml"), self.config.to_toml()?.as_bytes())?;
+        write_run(self.run, self.config.seed, self.began, None)
+    }
+
+    /// An error if another run has left its trajectory: it is all that such a run consists of.
+    fn check_trajectory(&self) -> Result<()> {
+        let path = self.run.join(TRAJECTORY);
+        if !self.resume && path.exists() && Trajectory::read(&path).map_or(true, |found| !found.scalars.is_empty()) {
+            let what = format!("expected no {TRAJECTORY}, found one: resume it or choose another run folder");
+            return Err(Error::config(self.run.display().to_string(), what));
+        }
+        Ok(())
+    }
 }
 
 /// Lines of `metrics.jsonl` with development, in order, each with the seconds that its steps took by [`TIMING`].
@@ -266,20 +295,17 @@ fn optimizer(config: &TuneConfig, tuned: &Tuned) -> Result<ZerothOrder> {
     Ok(ZerothOrder::new(tuned.parameters(), config.zeroth_order.clone(), config.steps, directions)?)
 }
 
-fn zeroth_order(
-    bench: &Bench<'_>,
-    run: &Path,
-    resume: bool,
-    observer: &mut dyn Observer,
-    stop: &AtomicBool,
-) -> Result<()> {
-    let config = bench.config;
+fn zeroth_order(bench: &Bench<'_>, folder: &Folder<'_>, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<()> {
+    let (config, run) = (bench.config, folder.run);
     let mut optimizer = optimizer(config, &bench.tuned)?;
     let path = run.join(TRAJECTORY);
-    let mut writer = if resume && path.exists() {
+    folder.check_trajectory()?;
+    let mut writer = if folder.resume && path.exists() {
         Trajectory::read(&path)?.replay(&mut optimizer)?;
+        folder.begin()?;
         TrajectoryWriter::resume(&path, &optimizer)?
     } else {
+        folder.begin()?;
         TrajectoryWriter::create(&path, &optimizer)?
     };
     let ranks = &config.ranks;
@@ -375,8 +401,8 @@ impl Task for Batches<'_, '_> {
 }
 
 /// AdamW through the training loop of the floor below; the step whose weights are left.
-fn adam(bench: &Bench<'_>, run: &Path, resume: bool, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<u64> {
-    let config = bench.config;
+fn adam(bench: &Bench<'_>, folder: &Folder<'_>, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<u64> {
+    let (config, run) = (bench.config, folder.run);
     let train = TrainConfig {
         steps: Some(config.steps),
         batch: 1,
@@ -389,10 +415,13 @@ fn adam(bench: &Bench<'_>, run: &Path, resume: bool, observer: &mut dyn Observer
     };
     let parameters = bench.tuned.parameters();
     let mut trainer = Trainer::new(parameters, Streams::new(config.seed), train, Some(run), &config.to_toml()?)?;
-    if let Some(newest) = if resume { checkpoint::latest(run)? } else { None } {
+    if let Some(newest) = if folder.resume { checkpoint::latest(run)? } else { None } {
         trainer.resume(&newest)?;
     }
-    let summary = trainer.run(&mut Batches { bench }, observer, stop)?;
+    let mut batches = Batches { bench };
+    trainer.check(batches.samples())?;
+    folder.begin()?;
+    let summary = trainer.run(&mut batches, observer, stop)?;
     match (config.keep, summary.best) {
         (Keep::Best, Some((step, _))) if trainer.restore_best()? => Ok(step),
         _ => Ok(summary.step),
