@@ -105,6 +105,9 @@ impl Operation for Product {
                 }
             }
         }
+        // Of no edge at all.
+        first.resize(if wanted[0] { inputs[0].data.len() } else { 0 }, T::zero());
+        matrices.resize(if wanted[2] { inputs[2].data.len() } else { 0 }, T::zero());
         Ok(vec![first, dedge, matrices])
     }
 }
