@@ -47,8 +47,8 @@ struct Plan {
 /// interrupted run continues from its newest checkpoint, to the bit.
 ///
 /// # Errors
-/// [`Error::Config`] with everything that is wrong about target, data and weights, before anything is written; those of the training
-/// loop; [`Error::Format`] when the written model is not the masked one; [`tesseral_nn::Error::Interrupted`] after `stop`.
+/// [`Error::Config`] with everything that is wrong about target, data and weights, or for a folder with another
+/// run, before anything is written; those of the training loop; [`Error::Format`] when the written model is not the masked one; [`tesseral_nn::Error::Interrupted`] after `stop`.
 pub fn prune(
     config: &PruneConfig,
     run: &Path,

@@ -154,7 +154,8 @@ impl<'a> Bench<'a> {
 /// trajectory, and the tuned model. With `resume` an interrupted run goes on to the bit.
 ///
 /// # Errors
-/// Those of model, data and tuning; [`tesseral_nn::Error::Interrupted`] after `stop`.
+/// Those of model and data, and [`Error::Config`] for a folder with another run, before anything is written; those of tuning;
+/// [`tesseral_nn::Error::Interrupted`] after `stop`.
 pub fn tune(
     config: &TuneConfig,
     run: &Path,
@@ -233,7 +234,7 @@ impl Folder<'_> {
         write_run(self.run, self.config.seed, self.began, None)
     }
 
-    /// An error if another run has left its trajectory: it is all that such a run consists of.
+    /// An error if another run has left its trajectory, which is all that such a run consists of.
     fn check_trajectory(&self) -> Result<()> {
         let path = self.run.join(TRAJECTORY);
         if !self.resume && path.exists() && Trajectory::read(&path).map_or(true, |found| !found.scalars.is_empty()) {

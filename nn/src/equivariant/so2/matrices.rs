@@ -78,6 +78,7 @@ vectorised! {
     }
 }
 
+/// Adds one term; `WIDTH` is its width, or zero for one that is no constant.
 #[inline(always)]
 fn add_term<T: Real, const WIDTH: usize>(term: &Term, offset: usize, a: &[T], b: &[T], out: &mut [T]) {
     let [rows, width] = term.shape;
@@ -88,7 +89,7 @@ fn add_term<T: Real, const WIDTH: usize>(term: &Term, offset: usize, a: &[T], b:
         let b = b.map(|b| value * b);
         for (u, a) in a.as_chunks::<WIDTH>().0.iter().enumerate() {
             let place = term.place - offset + u * term.stride;
-            if let Some(out) = out[place..].first_chunk_mut::<WIDTH>() {
+            if let Some(out) = out[place..][..WIDTH].first_chunk_mut::<WIDTH>() {
                 for w in 0..WIDTH {
                     out[w] = a[w].mul_add(b[w], out[w]);
                 }
@@ -114,6 +115,7 @@ vectorised! {
     }
 }
 
+/// Adds what follows from one term; `WIDTH` as in [`add_term`].
 #[inline(always)]
 fn add_term_gradients<T: Real, const WIDTH: usize>(
     term: &Term,
@@ -131,7 +133,7 @@ fn add_term_gradients<T: Real, const WIDTH: usize>(
         let b = b.map(|b| value * b);
         let mut sums = [T::zero(); WIDTH];
         for (u, (a, da)) in a.as_chunks::<WIDTH>().0.iter().zip(da.as_chunks_mut::<WIDTH>().0).enumerate() {
-            if let Some(g) = dy[term.place + u * term.stride..].first_chunk::<WIDTH>() {
+            if let Some(g) = dy[term.place + u * term.stride..][..WIDTH].first_chunk::<WIDTH>() {
                 for w in 0..WIDTH {
                     da[w] = g[w].mul_add(b[w], da[w]);
                     sums[w] = g[w].mul_add(a[w], sums[w]);

@@ -26,7 +26,7 @@ fn apart(loops: usize, rows: &Range<usize>) -> [(bool, Range<usize>); 2] {
     [(true, rows.start..border), (false, border..rows.end)]
 }
 
-/// The tiles of some rows, none of both.
+/// The tiles of some rows, each of self-loops or of others.
 fn tiles(loops: usize, rows: &Range<usize>) -> impl Iterator<Item = (bool, Range<usize>)> {
     let parts = apart(loops, rows).into_iter();
     parts.flat_map(|(loops, part)| rows::tiles(&part).into_iter().map(move |tile| (loops, tile)))
@@ -88,6 +88,7 @@ impl Operation for Product {
                 });
             }
             if wanted[0] || wanted[1] {
+                // One chunk a thread: each writes the matrices down transposed.
                 let chunks = rows::border_at(loops, rows::all_up_to(batch.len(), batch.len()));
                 let (of_pair, of_edge) = rows::build_pair(widths, &chunks, |chunk, mut of_pair, mut of_edge| {
                     for (loops, rows) in apart(loops, &chunk) {
@@ -116,6 +117,7 @@ impl Operation for Product {
 enum MatrixPart<'a> {
     /// Of the rows that read a source, some.
     Rows(&'a Block, usize, Range<usize>),
+    /// Of the weights of self-loops, all.
     Loops,
 }
 
