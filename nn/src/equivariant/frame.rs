@@ -7,7 +7,7 @@ mod rotate;
 use super::irreps::concat;
 use super::layout::Layout;
 use super::wigner::{packed_length, to_polar_axis, wigner_d_packed};
-use crate::kernels::{Array, Operation, Real, apply, rows};
+use crate::kernels::{Array, Operation, Real, View, apply, rows};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use nalgebra::Vector3;
@@ -106,6 +106,12 @@ impl EdgeFrames {
     pub(super) fn wigner<T: Real>(&self, edge: usize) -> &[T] {
         let n = packed_length(self.lmax);
         &T::pick(&self.single, &self.double)[edge * n..(edge + 1) * n]
+    }
+
+    /// The first `width` of the packed numbers of some edges, a row for each.
+    pub(super) fn wigner_of<T: Real>(&self, edges: &Range<usize>, width: usize) -> View<'_, T> {
+        let n = packed_length(self.lmax);
+        View::rows(T::pick(&self.single, &self.double), [edges.len(), width], n, edges.start * n)
     }
 }
 

@@ -9,6 +9,7 @@ mod passes;
 use super::frame::EdgeFrames;
 use super::irreps::{Irreps, Parity};
 use super::layout::Layout;
+use super::wigner::packed_length;
 use crate::kernels::{Array, Operation, Real, apply, parallel, rows};
 use crate::{Error, Init, Result, Scope};
 use candle_core::Tensor;
@@ -43,6 +44,8 @@ struct Slot {
     columns: Vec<usize>,
     /// The first of its orders among those of all slots.
     first_order: usize,
+    /// Where its D begins among those of a row.
+    wigner: usize,
     /// The first of its weights, one per channel.
     weight: usize,
     /// The first of its biases.
@@ -96,6 +99,7 @@ impl LayerNorm {
                 channels: t.mul,
                 columns: layout.columns(s).to_vec(),
                 first_order,
+                wigner: if t.ir.l == 0 { 0 } else { packed_length(t.ir.l as usize - 1) },
                 weight,
                 bias: (scalar && t.ir.p == Parity::Even).then_some(bias),
                 subtract: scalar || options.subtract_mean,
@@ -133,6 +137,7 @@ impl LayerNorm {
         let operation = NormOp {
             slots: self.slots.clone(),
             dim: self.layout.dim(),
+            packed: packed_length(self.layout.lmax()),
             epsilon: self.epsilon,
             graphs: graphs.to_vec(),
             frames: frames.cloned(),
@@ -152,26 +157,23 @@ struct Statistics {
 struct NormOp {
     slots: Arc<[Slot]>,
     dim: usize,
+    /// Elements of D of all degrees that occur.
+    packed: usize,
     epsilon: f64,
     graphs: Vec<Range<usize>>,
     frames: Option<Arc<EdgeFrames>>,
     statistics: OnceLock<Vec<Statistics>>,
 }
 
-/// The statistics of a graph and the two corrections of the backward pass, in the kernel's type: means by order, the rest
-/// by slot.
+/// The statistics of a graph and the two corrections of the backward pass, in the kernel's type: means by order, factors by
+/// channel, scales by slot.
 struct Ready<T> {
     mean: Vec<T>,
-    inverse: Vec<T>,
+    /// Weights over root mean squares.
+    factor: Vec<T>,
+    /// The mean gradient over root mean squares.
     mean_gradient: Vec<T>,
     scale: Vec<T>,
-}
-
-impl<T: Real> Ready<T> {
-    fn new(statistics: &Statistics) -> Self {
-        let inverse = statistics.rms.iter().map(|rms| T::of(1.0 / rms)).collect();
-        Ready { mean: rounded(&statistics.mean), inverse, mean_gradient: Vec::new(), scale: Vec::new() }
-    }
 }
 
 fn rounded<T: Real>(values: &[f64]) -> Vec<T> {
@@ -188,6 +190,14 @@ fn total<'a>(length: usize, vectors: impl Iterator<Item = &'a Vec<f64>>) -> Vec<
 impl NormOp {
     fn orders(&self) -> usize {
         self.slots.iter().map(Slot::orders).sum()
+    }
+
+    fn ready<T: Real>(&self, statistics: &Statistics, weight: &[T]) -> Ready<T> {
+        let mut factor = weight.to_vec();
+        for (slot, rms) in self.slots.iter().zip(&statistics.rms) {
+            factor[slot.weight..][..slot.channels].iter_mut().for_each(|factor| *factor *= T::of(1.0 / rms));
+        }
+        Ready { mean: rounded(&statistics.mean), factor, mean_gradient: Vec::new(), scale: Vec::new() }
     }
 
     /// The graph that a row belongs to.
@@ -213,10 +223,9 @@ impl NormOp {
     }
 
     fn statistics<T: Real>(&self, x: &[T]) -> Vec<Statistics> {
-        let ones = vec![T::one(); self.slots.iter().map(|slot| slot.channels).sum()];
         let sums = self.by_graph(|_, group| {
             let mut sums = vec![0.0; self.orders()];
-            add_sums(self, group, x, &ones, &mut sums);
+            add_sums(self, group, x, &mut sums);
             sums
         });
         let means: Vec<_> =
@@ -244,9 +253,10 @@ impl Operation for NormOp {
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let [x, weight, bias] = [inputs[0].data, inputs[1].data, inputs[2].data];
-        let ready: Vec<_> = self.statistics.get_or_init(|| self.statistics(x)).iter().map(Ready::new).collect();
-        let y = rows::build_by_row(self.dim, &rows::chunks(&self.graphs), |chunk, y| {
-            normalise(self, &ready[self.graph_of(chunk.start)], chunk, x, weight, bias, y);
+        let statistics = self.statistics.get_or_init(|| self.statistics(x));
+        let ready: Vec<_> = statistics.iter().map(|statistics| self.ready(statistics, weight)).collect();
+        let y = rows::build(self.dim, &rows::chunks(&self.graphs), |chunk, y| {
+            normalise(self, &ready[self.graph_of(chunk.start)], &chunk, x, bias, y);
         });
         Ok((y, inputs[0].dims.to_vec()))
     }
@@ -260,7 +270,7 @@ impl Operation for NormOp {
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let [x, weight] = [inputs[0].data, inputs[1].data];
         let statistics = self.statistics.get_or_init(|| self.statistics(x));
-        let mut ready: Vec<Ready<T>> = statistics.iter().map(Ready::new).collect();
+        let mut ready: Vec<Ready<T>> = statistics.iter().map(|statistics| self.ready(statistics, weight)).collect();
         let sums = self.by_graph(|graph, group| {
             let mut sums = Sums {
                 weights: vec![T::zero(); weight.len()],
@@ -272,27 +282,28 @@ impl Operation for NormOp {
         });
         let (mut dweight, mut dbias) = (vec![T::zero(); weight.len()], vec![T::zero(); inputs[2].data.len()]);
         for (((graph, statistics), ready), sums) in self.graphs.iter().zip(statistics).zip(&mut ready).zip(&sums) {
-            let mean = self.means(graph, total(self.orders(), sums.iter().map(|s| &s.orders)));
-            ready.mean_gradient = rounded(&mean);
+            let mut mean = self.means(graph, total(self.orders(), sums.iter().map(|s| &s.orders)));
             for s in sums {
                 dbias.iter_mut().zip(&s.biases).for_each(|(sum, b)| *sum += *b);
             }
-            for ((slot, rms), inverse) in self.slots.iter().zip(&statistics.rms).zip(&ready.inverse) {
+            for (slot, rms) in self.slots.iter().zip(&statistics.rms) {
+                mean[slot.first_order..][..slot.orders()].iter_mut().for_each(|mean| *mean /= rms);
                 let mut projection = 0.0;
                 for channel in slot.weight..slot.weight + slot.channels {
                     let mut sum = T::zero();
                     sums.iter().for_each(|s| sum += s.weights[channel]);
                     projection += (sum * weight[channel]).to_f64();
-                    dweight[channel] += sum * *inverse;
+                    dweight[channel] += sum * T::of(1.0 / rms);
                 }
                 // d rms = <x, dx> / (count (rms - epsilon)); centred x has no mean, so this term needs no centring.
                 let plain = (rms - self.epsilon).max(f64::MIN_POSITIVE);
                 let count = slot.count(graph) * slot.orders() as f64;
                 ready.scale.push(T::of(if slot.divide { projection / (count * rms * rms * plain) } else { 0.0 }));
             }
+            ready.mean_gradient = rounded(&mean);
         }
-        let dx = rows::build_by_row(self.dim, &rows::chunks(&self.graphs), |chunk, dx| {
-            input_gradients(self, &ready[self.graph_of(chunk.start)], chunk, x, dy, weight, dx);
+        let dx = rows::build(self.dim, &rows::chunks(&self.graphs), |chunk, dx| {
+            input_gradients(self, &ready[self.graph_of(chunk.start)], &chunk, x, dy, dx);
         });
         Ok(vec![dx, dweight, dbias])
     }

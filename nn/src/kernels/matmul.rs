@@ -65,6 +65,11 @@ impl<'a, T> View<'a, T> {
         View { data, shape, strides: [stride, 1], offset }
     }
 
+    /// Rows and columns.
+    pub(crate) fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
     /// The transpose, without a copy.
     pub fn t(self) -> Self {
         View { shape: [self.shape[1], self.shape[0]], strides: [self.strides[1], self.strides[0]], ..self }

@@ -1,10 +1,30 @@
 //! The two floating-point types that kernels are written for: f32 to train, f64 to test.
 
+#[cfg(target_arch = "x86_64")]
+use super::vectors::{Avx2, Avx512, Portable, Vectors};
 use candle_core::WithDType;
 use std::ops::Neg;
 
 /// f32 or f64, with the elementary functions that the kernels need.
 pub trait Real: WithDType + Neg<Output = Self> + std::iter::Sum {
+    /// Vectors on a machine with AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    type Widest: Vectors<Self>;
+    /// Vectors on a machine with AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    type Wide: Vectors<Self>;
+    /// What computes with them.
+    ///
+    /// # Safety
+    /// The machine has AVX-512F.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn widest() -> Self::Widest;
+    /// What computes with them.
+    ///
+    /// # Safety
+    /// The machine has AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn wide() -> Self::Wide;
     /// e^x. In f32 a polynomial that compilers vectorise (relative error below 2e-7); in f64 the library function.
     fn exp(self) -> Self;
     /// Square root.
@@ -34,6 +54,20 @@ pub trait Real: WithDType + Neg<Output = Self> + std::iter::Sum {
 }
 
 impl Real for f64 {
+    #[cfg(target_arch = "x86_64")]
+    type Widest = Portable;
+    #[cfg(target_arch = "x86_64")]
+    type Wide = Portable;
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn widest() -> Portable {
+        Portable
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn wide() -> Portable {
+        Portable
+    }
     #[inline(always)]
     fn exp(self) -> Self {
         f64::exp(self)
@@ -63,6 +97,22 @@ impl Real for f64 {
 }
 
 impl Real for f32 {
+    #[cfg(target_arch = "x86_64")]
+    type Widest = Avx512;
+    #[cfg(target_arch = "x86_64")]
+    type Wide = Avx2;
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn widest() -> Avx512 {
+        // SAFETY: the caller's promise.
+        unsafe { Avx512::new() }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn wide() -> Avx2 {
+        // SAFETY: the caller's promise.
+        unsafe { Avx2::new() }
+    }
     #[inline(always)]
     fn exp(self) -> Self {
         // Cody-Waite reduction x = k ln2 + r with |r| <= ln2 / 2; adding 1.5 * 2^23 rounds to the integer k and
@@ -115,23 +165,37 @@ impl Real for f32 {
 }
 
 /// Defines a function that runs compiled for the widest vector instructions of the machine it is on: AVX-512, AVX2 with
-/// FMA, or what the build is for. The body sees its arguments only.
+/// FMA, or what the build is for. The body sees its arguments only. One with a second type, of [`Vectors`], gets those of the
+/// machine as its first argument.
 macro_rules! vectorised {
     ($(#[$meta:meta])* $vis:vis fn $name:ident<$t:ident>($($arg:ident: $type:ty),* $(,)?) $body:block) => {
+        $crate::kernels::vectorised! {
+            $(#[$meta])* $vis fn $name<$t, V>(_vectors: V, $($arg: $type),*) $body
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $vis:vis fn $name:ident<$t:ident, $v:ident>($vectors:ident: $_v:ident, $($arg:ident: $type:ty),* $(,)?) $body:block
+    ) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments, reason = "the body can capture nothing")]
         $vis fn $name<$t: $crate::kernels::Real>($($arg: $type),*) {
             #[inline(always)]
-            fn plain<$t: $crate::kernels::Real>($($arg: $type),*) $body
+            fn plain<$t: $crate::kernels::Real, $v: $crate::kernels::vectors::Vectors<$t>>(
+                $vectors: $v,
+                $($arg: $type),*
+            ) $body
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx2,fma")]
                 fn avx512<$t: $crate::kernels::Real>($($arg: $type),*) {
-                    plain($($arg),*)
+                    // SAFETY: only a machine with these features gets here.
+                    plain(unsafe { $t::widest() }, $($arg),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2<$t: $crate::kernels::Real>($($arg: $type),*) {
-                    plain($($arg),*)
+                    // SAFETY: as above.
+                    plain(unsafe { $t::wide() }, $($arg),*)
                 }
                 let wide = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
                 let widest = std::arch::is_x86_feature_detected!("avx512f")
@@ -148,7 +212,7 @@ macro_rules! vectorised {
                     return unsafe { avx2($($arg),*) };
                 }
             }
-            plain($($arg),*)
+            plain($crate::kernels::vectors::Portable, $($arg),*)
         }
     };
 }

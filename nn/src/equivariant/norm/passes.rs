@@ -1,147 +1,243 @@
 //! The passes of the norm over rows: sums first, then the rows themselves.
+//!
+//! Sixteen rows go side by side, one column after the other: slots have 8 or 16 channels more often than 64, and each row
+//! has a D of its own, so that row by row most loops would begin more often than go on.
 
 use super::{MOST_ORDERS, NormOp, Ready, Slot};
-use crate::equivariant::wigner::packed_length;
-use crate::kernels::lanes::update;
-use crate::kernels::{Real, vectorised};
+use crate::kernels::matmul::transpose;
+use crate::kernels::vectors::{LANES, Vectors};
+use crate::kernels::{Real, View, ViewMut, vectorised};
 use std::ops::Range;
 
-/// `$f(n, ..)` with the usual numbers of orders as constants, so that their loops unroll.
-macro_rules! by_orders {
-    ($n:expr, $f:ident($($argument:expr),*)) => {
-        match $n {
-            1 => $f(1, $($argument),*),
-            3 => $f(3, $($argument),*),
-            5 => $f(5, $($argument),*),
-            7 => $f(7, $($argument),*),
-            9 => $f(9, $($argument),*),
-            n => $f(n, $($argument),*),
-        }
-    };
+/// A number of each of these rows. Those of rows that are not there are zero when they are read from memory.
+type Lanes<T> = [T; LANES];
+
+/// As many rows at a time as go side by side.
+fn by_lanes(rows: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = rows.end;
+    rows.clone().step_by(LANES).map(move |first| first..(first + LANES).min(end))
+}
+
+/// Space for lanes, at multiples of 64 bytes as registers like them.
+struct Space<T> {
+    data: Vec<T>,
+    first: usize,
+    length: usize,
+}
+
+impl<T: Real> Space<T> {
+    fn new(length: usize) -> Self {
+        let data = vec![T::zero(); (length + 1) * LANES];
+        let first = data.as_ptr().align_offset(64);
+        Space { first: if first < LANES { first } else { 0 }, data, length }
+    }
+    #[inline(always)]
+    fn all(&mut self) -> &mut [Lanes<T>] {
+        &mut self.data[self.first..].as_chunks_mut().0[..self.length]
+    }
 }
 
 impl NormOp {
-    /// D of row `row` and the degree of a slot, or `None` where it is the identity.
-    #[inline(always)]
-    fn wigner<T: Real>(&self, row: usize, slot: &Slot) -> Option<&[T]> {
-        let frames = self.frames.as_ref().filter(|_| slot.l > 0)?;
-        Some(&frames.wigner::<T>(row)[packed_length(slot.l - 1)..])
+    fn space<T: Real>(&self) -> Space<T> {
+        Space::new(self.dim)
     }
 
-    /// A vector of the global frame as row `row` sees it.
+    fn space_of_wigner<T: Real>(&self) -> Space<T> {
+        Space::new(if self.frames.is_some() { self.packed } else { 0 })
+    }
+
+    /// Rows of features, side by side.
     #[inline(always)]
-    fn turned<T: Real>(&self, row: usize, slot: &Slot, vector: &[T], out: &mut [T; MOST_ORDERS]) {
-        match self.wigner::<T>(row, slot) {
-            None => out[..slot.orders()].copy_from_slice(&vector[slot.first_order..][..slot.orders()]),
-            Some(d) => by_orders!(slot.orders(), turn(d, &vector[slot.first_order..], out)),
+    fn read<T: Real>(&self, x: &[T], rows: &Range<usize>, out: &mut [Lanes<T>]) {
+        side_by_side(View::rows(x, [rows.len(), self.dim], self.dim, rows.start * self.dim), out);
+    }
+
+    /// The packed matrices D of these rows; of no row where all are the identity.
+    fn read_wigner<T: Real>(&self, rows: &Range<usize>, out: &mut [Lanes<T>]) {
+        if let Some(frames) = &self.frames {
+            side_by_side(frames.wigner_of(rows, self.packed), out);
         }
     }
 }
 
-/// `out = D vector`.
-#[inline(always)]
-fn turn<T: Real>(n: usize, d: &[T], vector: &[T], out: &mut [T; MOST_ORDERS]) {
-    let vector = &vector[..n];
-    for (out, d) in out[..n].iter_mut().zip(d.chunks_exact(n)) {
-        let mut sum = T::zero();
-        for (d, v) in d.iter().zip(vector) {
-            sum = d.mul_add(*v, sum);
-        }
-        *out = sum;
+fn side_by_side<T: Real>(rows: View<T>, out: &mut [Lanes<T>]) {
+    let [count, width] = rows.shape();
+    if count < LANES {
+        out.fill([T::zero(); LANES]);
+    }
+    transpose(rows, &mut ViewMut::rows(out.as_flattened_mut(), [width, count], LANES, 0));
+}
+
+/// The other way.
+fn write_rows<T: Real>(from: &[Lanes<T>], count: usize, out: &mut [T]) {
+    let from = View::rows(from.as_flattened(), [from.len(), count], LANES, 0);
+    let [width, count] = from.shape();
+    transpose(from, &mut ViewMut::rows(out, [count, width], width, 0));
+}
+
+impl Slot {
+    /// D of this slot among the packed ones, or `None` where it is the identity.
+    #[inline(always)]
+    fn wigner<'a, T>(&self, packed: &'a [Lanes<T>]) -> Option<&'a [Lanes<T>]> {
+        (self.l > 0 && !packed.is_empty()).then(|| &packed[self.wigner..][..self.orders() * self.orders()])
+    }
+
+    /// Columns of order `m` and the channels' part of what there is for all slots.
+    #[inline(always)]
+    fn channels<'a, T>(&self, all: &'a [T]) -> &'a [T] {
+        &all[self.weight..][..self.channels]
     }
 }
 
-/// Adds `sum_c w_c x_c` of each order, turned into the global frame, to `total`.
+/// A vector of the global frame as each row sees it, into the first numbers of `out`.
 #[inline(always)]
-fn add_channels<T: Real>(n: usize, d: Option<&[T]>, slot: &Slot, x: &[T], w: &[T], total: &mut [f64]) {
-    let mut sums = [T::zero(); MOST_ORDERS];
-    for (sum, column) in sums[..n].iter_mut().zip(&slot.columns) {
-        *sum = dot(&x[*column..][..slot.channels], w);
-    }
-    let mut global = [T::zero(); MOST_ORDERS];
-    match d {
-        None => global[..n].copy_from_slice(&sums[..n]),
+fn turn<T: Real, V: Vectors<T>>(
+    v: V,
+    slot: &Slot,
+    packed: &[Lanes<T>],
+    vector: &[T],
+    out: &mut [V::Vector; MOST_ORDERS],
+) {
+    let n = slot.orders();
+    let vector = &vector[slot.first_order..][..n];
+    match slot.wigner(packed) {
+        None => out.iter_mut().zip(vector).for_each(|(out, x)| *out = v.splat(*x)),
         Some(d) => {
-            for (d, sum) in d.chunks_exact(n).zip(&sums[..n]) {
-                global[..n].iter_mut().zip(d).for_each(|(g, d)| *g = d.mul_add(*sum, *g));
+            for (out, d) in out.iter_mut().zip(d.chunks_exact(n)) {
+                *out = v.splat(T::zero());
+                for (d, x) in d.iter().zip(vector) {
+                    *out = v.mul_add(v.load(d), v.splat(*x), *out);
+                }
             }
         }
     }
-    total[..n].iter_mut().zip(&global[..n]).for_each(|(t, g)| *t += g.to_f64());
 }
 
-/// Sum of products in eight partial sums, which vectorises where one sum cannot.
+/// Adds what each row sees as `own` of a slot, back in the global frame, to `totals`.
 #[inline(always)]
-fn dot<T: Real>(a: &[T], b: &[T]) -> T {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    let mut p = [T::zero(); 8];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..8 {
-            p[lane] = a[lane].mul_add(b[lane], p[lane]);
+fn add_turned_back<T: Real, V: Vectors<T>>(
+    v: V,
+    slot: &Slot,
+    packed: &[Lanes<T>],
+    own: &[V::Vector; MOST_ORDERS],
+    totals: &mut [Lanes<f64>],
+) {
+    let n = slot.orders();
+    for (k, total) in totals[slot.first_order..][..n].iter_mut().enumerate() {
+        let mut sum = own[k];
+        if let Some(d) = slot.wigner(packed) {
+            sum = v.splat(T::zero());
+            for (own, d) in own.iter().zip(d.chunks_exact(n)) {
+                sum = v.mul_add(v.load(&d[k]), *own, sum);
+            }
+        }
+        let mut global = [T::zero(); LANES];
+        v.store(sum, &mut global);
+        for lane in 0..LANES {
+            total[lane] += global[lane].to_f64();
         }
     }
-    let mut sum = ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]));
-    for (a, b) in a_rest.iter().zip(b_rest) {
-        sum += *a * *b;
+}
+
+/// `sum_c w_c x_c`; in four sums, so that one need not wait for the other.
+#[inline(always)]
+fn weighted<T: Real, V: Vectors<T>>(v: V, x: &[Lanes<T>], w: &[T]) -> V::Vector {
+    let mut sums = [v.splat(T::zero()); 4];
+    let ((x, x_rest), (w, w_rest)) = (x.as_chunks::<4>(), w.as_chunks::<4>());
+    for (x, w) in x.iter().zip(w) {
+        for k in 0..4 {
+            sums[k] = v.mul_add(v.load(&x[k]), v.splat(w[k]), sums[k]);
+        }
     }
-    sum
+    for (x, w) in x_rest.iter().zip(w_rest) {
+        sums[0] = v.mul_add(v.load(x), v.splat(*w), sums[0]);
+    }
+    v.add(v.add(sums[0], sums[1]), v.add(sums[2], sums[3]))
+}
+
+fn add_totals(totals: &mut [f64], lanes: &[Lanes<f64>]) {
+    totals.iter_mut().zip(lanes).for_each(|(total, lanes)| *total += lanes.iter().sum::<f64>());
 }
 
 vectorised! {
-    /// Adds `sum_c w_c x_c` over the rows of `group`, in the global frame, to the `totals` of every order whose mean is
+    /// Adds `sum_c x_c` over the rows of `group`, in the global frame, to the `totals` of every order whose mean is
     /// subtracted.
-    pub(super) fn add_sums<T>(op: &NormOp, group: &Range<usize>, x: &[T], w: &[T], totals: &mut [f64]) {
-        for row in group.clone() {
-            let x = &x[row * op.dim..][..op.dim];
+    pub(super) fn add_sums<T, V>(v: V, op: &NormOp, group: &Range<usize>, x: &[T], totals: &mut [f64]) {
+        let (mut columns, mut packed) = (op.space(), op.space_of_wigner());
+        let (columns, packed) = (columns.all(), packed.all());
+        let mut sums = vec![[0.0; LANES]; totals.len()];
+        let mut own = [v.splat(T::zero()); MOST_ORDERS];
+        let ones = vec![T::one(); op.slots.iter().map(|slot| slot.channels).max().unwrap_or(0)];
+        for rows in by_lanes(group) {
+            op.read(x, &rows, columns);
+            op.read_wigner(&rows, packed);
             for slot in op.slots.iter().filter(|slot| slot.subtract) {
-                let (w, total) = (&w[slot.weight..][..slot.channels], &mut totals[slot.first_order..]);
-                by_orders!(slot.orders(), add_channels(op.wigner(row, slot), slot, x, w, total));
+                for (own, column) in own.iter_mut().zip(&slot.columns) {
+                    *own = weighted(v, &columns[*column..][..slot.channels], &ones[..slot.channels]);
+                }
+                add_turned_back(v, slot, packed, &own, &mut sums);
             }
         }
+        add_totals(totals, &sums);
     }
 }
 
 vectorised! {
     /// Adds the squares of the centred rows of `group` to the total of each slot that is divided.
-    pub(super) fn add_squares<T>(op: &NormOp, group: &Range<usize>, x: &[T], mean: &[T], totals: &mut [f64]) {
-        let mut shift = [T::zero(); MOST_ORDERS];
-        let widest = op.slots.iter().map(|slot| slot.channels).max().unwrap_or(0);
-        let mut centred = vec![T::zero(); widest];
-        for row in group.clone() {
-            let x = &x[row * op.dim..][..op.dim];
-            for (slot, total) in op.slots.iter().zip(totals.iter_mut()).filter(|(slot, _)| slot.divide) {
-                op.turned(row, slot, mean, &mut shift);
-                let centred = &mut centred[..slot.channels];
+    pub(super) fn add_squares<T, V>(v: V, op: &NormOp, group: &Range<usize>, x: &[T], mean: &[T], totals: &mut [f64]) {
+        let (mut columns, mut packed) = (op.space(), op.space_of_wigner());
+        let (columns, packed) = (columns.all(), packed.all());
+        let mut sums = vec![[0.0; LANES]; totals.len()];
+        let mut shift = [v.splat(T::zero()); MOST_ORDERS];
+        for rows in by_lanes(group) {
+            op.read(x, &rows, columns);
+            op.read_wigner(&rows, packed);
+            for (slot, total) in op.slots.iter().zip(&mut sums).filter(|(slot, _)| slot.divide) {
+                turn(v, slot, packed, mean, &mut shift);
                 for (column, shift) in slot.columns.iter().zip(&shift) {
-                    let x = &x[*column..][..slot.channels];
-                    centred.iter_mut().zip(x).for_each(|(c, x)| *c = *x - *shift);
-                    *total += dot(centred, centred).to_f64();
+                    let mut sum = v.splat(T::zero());
+                    for x in &columns[*column..][..slot.channels] {
+                        let centred = v.sub(v.load(x), *shift);
+                        sum = v.mul_add(centred, centred, sum);
+                    }
+                    let mut squares = [T::zero(); LANES];
+                    v.store(sum, &mut squares);
+                    for (total, sum) in total.iter_mut().zip(&squares[..rows.len()]) {
+                        *total += sum.to_f64();
+                    }
                 }
             }
         }
+        add_totals(totals, &sums);
     }
 }
 
 vectorised! {
-    /// Rows `chunk` of the output.
-    pub(super) fn normalise<T>(
-        op: &NormOp, ready: &Ready<T>, chunk: Range<usize>, x: &[T], w: &[T], bias: &[T], y: &mut [T],
+    /// Rows `chunk` of the output: `y = (x - mean) factor + bias`.
+    pub(super) fn normalise<T, V>(
+        v: V, op: &NormOp, ready: &Ready<T>, chunk: &Range<usize>, x: &[T], bias: &[T], y: &mut [T],
     ) {
-        let mut shift = [T::zero(); MOST_ORDERS];
-        for (row, y) in chunk.zip(y.chunks_exact_mut(op.dim.max(1))) {
-            let x = &x[row * op.dim..][..op.dim];
-            for (slot, inverse) in op.slots.iter().zip(&ready.inverse) {
-                op.turned(row, slot, &ready.mean, &mut shift);
-                let w = &w[slot.weight..][..slot.channels];
+        let (mut columns, mut packed) = (op.space(), op.space_of_wigner());
+        let (columns, packed) = (columns.all(), packed.all());
+        let mut shift = [v.splat(T::zero()); MOST_ORDERS];
+        for rows in by_lanes(chunk) {
+            op.read(x, &rows, columns);
+            op.read_wigner(&rows, packed);
+            for slot in op.slots.iter() {
+                turn(v, slot, packed, &ready.mean, &mut shift);
+                let factor = slot.channels(&ready.factor);
                 for (column, shift) in slot.columns.iter().zip(&shift) {
-                    let (x, y) = (&x[*column..][..slot.channels], &mut y[*column..][..slot.channels]);
-                    update(x, w, y, |x, w, _| (x - *shift) * *inverse * w);
+                    for (x, factor) in columns[*column..].iter_mut().zip(factor) {
+                        v.store(v.mul(v.sub(v.load(x), *shift), v.splat(*factor)), x);
+                    }
                 }
                 if let Some(first) = slot.bias {
-                    let y = &mut y[slot.columns[0]..][..slot.channels];
-                    y.iter_mut().zip(&bias[first..]).for_each(|(y, b)| *y += *b);
+                    for (x, bias) in columns[slot.columns[0]..][..slot.channels].iter_mut().zip(&bias[first..]) {
+                        v.store(v.add(v.load(x), v.splat(*bias)), x);
+                    }
                 }
             }
+            write_rows(columns, rows.len(), &mut y[(rows.start - chunk.start) * op.dim..]);
         }
     }
 }
@@ -158,56 +254,83 @@ pub(super) struct Sums<T> {
 
 vectorised! {
     /// Adds what the rows of `group` contribute.
-    pub(super) fn add_gradients<T>(
-        op: &NormOp, ready: &Ready<T>, group: &Range<usize>, x: &[T], dy: &[T], w: &[T], sums: &mut Sums<T>,
+    pub(super) fn add_gradients<T, V>(
+        v: V, op: &NormOp, ready: &Ready<T>, group: &Range<usize>, x: &[T], dy: &[T], w: &[T], sums: &mut Sums<T>,
     ) {
-        let mut shift = [T::zero(); MOST_ORDERS];
-        for row in group.clone() {
-            let (x, dy) = (&x[row * op.dim..][..op.dim], &dy[row * op.dim..][..op.dim]);
+        let (mut columns, mut gradients, mut packed) = (op.space(), op.space(), op.space_of_wigner());
+        let (columns, gradients, packed) = (columns.all(), gradients.all(), packed.all());
+        let mut shift = [v.splat(T::zero()); MOST_ORDERS];
+        let mut own = [v.splat(T::zero()); MOST_ORDERS];
+        let (mut weights, mut biases) = (vec![[T::zero(); LANES]; w.len()], vec![[T::zero(); LANES]; sums.biases.len()]);
+        let mut orders = vec![[0.0; LANES]; sums.orders.len()];
+        for rows in by_lanes(group) {
+            op.read(x, &rows, columns);
+            op.read(dy, &rows, gradients);
+            op.read_wigner(&rows, packed);
             for slot in op.slots.iter() {
-                op.turned(row, slot, &ready.mean, &mut shift);
-                let n = slot.channels;
-                let (w, dw) = (&w[slot.weight..][..n], &mut sums.weights[slot.weight..][..n]);
+                turn(v, slot, packed, &ready.mean, &mut shift);
+                let sums = &mut weights[slot.weight..][..slot.channels];
                 for (column, shift) in slot.columns.iter().zip(&shift) {
-                    update(&x[*column..][..n], &dy[*column..][..n], dw, |x, dy, sum| (x - *shift).mul_add(dy, sum));
+                    for ((x, dy), sum) in columns[*column..].iter().zip(&gradients[*column..]).zip(&mut *sums) {
+                        let centred = v.sub(v.load(x), *shift);
+                        v.store(v.mul_add(centred, v.load(dy), v.load(sum)), sum);
+                    }
                 }
                 if let Some(first) = slot.bias {
-                    let dy = &dy[slot.columns[0]..][..n];
-                    sums.biases[first..].iter_mut().zip(dy).for_each(|(b, g)| *b += *g);
+                    let dy = &gradients[slot.columns[0]..][..slot.channels];
+                    for (sum, dy) in biases[first..].iter_mut().zip(dy) {
+                        v.store(v.add(v.load(sum), v.load(dy)), sum);
+                    }
                 }
                 if slot.subtract {
-                    let total = &mut sums.orders[slot.first_order..];
-                    by_orders!(slot.orders(), add_channels(op.wigner(row, slot), slot, dy, w, total));
+                    for (own, column) in own.iter_mut().zip(&slot.columns) {
+                        *own = weighted(v, &gradients[*column..][..slot.channels], slot.channels(w));
+                    }
+                    add_turned_back(v, slot, packed, &own, &mut orders);
                 }
             }
         }
+        for (sums, lanes) in [(&mut sums.weights, weights), (&mut sums.biases, biases)] {
+            sums.iter_mut().zip(lanes).for_each(|(sum, lanes)| *sum += lanes.into_iter().sum());
+        }
+        add_totals(&mut sums.orders, &orders);
     }
 }
 
 vectorised! {
-    /// Rows `chunk` of the gradient of the input.
-    pub(super) fn input_gradients<T>(
-        op: &NormOp, ready: &Ready<T>, chunk: Range<usize>, x: &[T], dy: &[T], w: &[T], dx: &mut [T],
+    /// Rows `chunk` of the gradient of the input: `dx = dy factor - mean gradient - (x - mean) scale`.
+    pub(super) fn input_gradients<T, V>(
+        v: V, op: &NormOp, ready: &Ready<T>, chunk: &Range<usize>, x: &[T], dy: &[T], dx: &mut [T],
     ) {
-        let (mut shift, mut mean) = ([T::zero(); MOST_ORDERS], [T::zero(); MOST_ORDERS]);
-        for (row, dx) in chunk.zip(dx.chunks_exact_mut(op.dim.max(1))) {
-            let (x, dy) = (&x[row * op.dim..][..op.dim], &dy[row * op.dim..][..op.dim]);
-            for ((slot, inverse), scale) in op.slots.iter().zip(&ready.inverse).zip(&ready.scale) {
-                let n = slot.channels;
-                let w = &w[slot.weight..][..n];
-                op.turned(row, slot, &ready.mean_gradient, &mut mean);
+        let (mut gradients, mut packed) = (op.space(), op.space_of_wigner());
+        let (gradients, packed) = (gradients.all(), packed.all());
+        let mut columns = Space::new(op.slots.iter().map(|slot| slot.channels).max().unwrap_or(0));
+        let columns = columns.all();
+        let (mut shift, mut mean) = ([v.splat(T::zero()); MOST_ORDERS], [v.splat(T::zero()); MOST_ORDERS]);
+        for rows in by_lanes(chunk) {
+            op.read(dy, &rows, gradients);
+            op.read_wigner(&rows, packed);
+            for (slot, scale) in op.slots.iter().zip(&ready.scale) {
+                turn(v, slot, packed, &ready.mean_gradient, &mut mean);
+                let factor = slot.channels(&ready.factor);
                 for (column, mean) in slot.columns.iter().zip(&mean) {
-                    let (dy, dx) = (&dy[*column..][..n], &mut dx[*column..][..n]);
-                    update(w, dy, dx, |w, g, _| w.mul_add(g, -*mean) * *inverse);
+                    let minus = v.sub(v.splat(T::zero()), *mean);
+                    for (dy, factor) in gradients[*column..].iter_mut().zip(factor) {
+                        v.store(v.mul_add(v.load(dy), v.splat(*factor), minus), dy);
+                    }
                 }
                 if slot.divide {
-                    op.turned(row, slot, &ready.mean, &mut shift);
+                    turn(v, slot, packed, &ready.mean, &mut shift);
+                    let columns = &mut columns[..slot.channels];
                     for (column, shift) in slot.columns.iter().zip(&shift) {
-                        let (x, dx) = (&x[*column..][..n], &mut dx[*column..][..n]);
-                        update(x, w, dx, |x, _, dx| dx - (x - *shift) * *scale);
+                        side_by_side(View::rows(x, [rows.len(), slot.channels], op.dim, rows.start * op.dim + column), columns);
+                        for (dx, x) in gradients[*column..].iter_mut().zip(&*columns) {
+                            v.store(v.mul_add(v.sub(*shift, v.load(x)), v.splat(*scale), v.load(dx)), dx);
+                        }
                     }
                 }
             }
+            write_rows(gradients, rows.len(), &mut dx[(rows.start - chunk.start) * op.dim..]);
         }
     }
 }

@@ -27,6 +27,14 @@ pub(crate) fn transpose<T: Real>(from: View<T>, to: &mut ViewMut<T>) {
 pub(super) unsafe fn transpose_to<T: Real>(from: View<T>, to: *mut T, stride: usize) {
     let [rows, columns] = from.shape;
     assert!(from.strides[1] == 1, "rows of {:?}", from.strides);
+    #[cfg(target_arch = "x86_64")]
+    if T::DTYPE == candle_core::DType::F32 && std::arch::is_x86_feature_detected!("avx512f") {
+        // SAFETY: T is f32 and the machine has AVX-512; the view was checked against its slice.
+        return unsafe {
+            let source = from.data.as_ptr().add(from.offset);
+            avx512::transpose([rows, columns], source.cast(), from.strides[0], to.cast(), stride);
+        };
+    }
     let squares = if by_squares::<T>() { [rows, columns].map(|n| n / SIDE * SIDE) } else { [0, 0] };
     #[cfg(target_arch = "x86_64")]
     for column in (0..squares[1]).step_by(SIDE) {
@@ -92,6 +100,91 @@ unsafe fn square(from: *const f32, from_stride: usize, to: *mut f32, to_stride: 
         unsafe {
             _mm256_storeu_ps(to.add(k * to_stride), _mm256_permute2f128_ps::<0x20>(upper[k], lower[k]));
             _mm256_storeu_ps(to.add((k + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(upper[k], lower[k]));
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::{
+        __mmask16, _mm512_castpd_ps, _mm512_castps_pd, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+        _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
+        _mm512_unpacklo_ps,
+    };
+
+    /// Side of a square.
+    const SIDE: usize = 16;
+
+    /// SAFETY: all rows are at the pointers, as far apart as the strides tell.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn transpose(
+        [rows, columns]: [usize; 2],
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        for column in (0..columns).step_by(SIDE) {
+            let wide = SIDE.min(columns - column);
+            // Down the columns: what is written is contiguous, and lines that are read are read again soon.
+            for row in (0..rows).step_by(SIDE) {
+                let high = SIDE.min(rows - row);
+                // SAFETY: rows and columns that are not there are not touched.
+                unsafe {
+                    let (from, to) = (from.add(row * from_stride + column), to.add(column * to_stride + row));
+                    match wide == SIDE && high == SIDE {
+                        true => square::<true>([SIDE, SIDE], from, from_stride, to, to_stride),
+                        false => square::<false>([high, wide], from, from_stride, to, to_stride),
+                    }
+                }
+            }
+        }
+    }
+
+    /// SAFETY: as [`transpose`], of at most sixteen rows and columns.
+    #[inline(never)] // inside a loop, compilers keep 32 addresses at hand, and these nowhere but in memory
+    #[target_feature(enable = "avx512f")]
+    unsafe fn square<const FULL: bool>(
+        [rows, columns]: [usize; 2],
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        let mask = |n: usize| -> __mmask16 { if FULL { u16::MAX } else { u16::MAX >> (SIDE - n) } };
+        let mut r = [_mm512_setzero_ps(); SIDE];
+        for (k, r) in r.iter_mut().enumerate() {
+            if FULL || k < rows {
+                // SAFETY: the caller's promise.
+                *r = unsafe { _mm512_maskz_loadu_ps(mask(columns), from.add(k * from_stride)) };
+            }
+        }
+        // Pairs of rows, then fours, inside each quarter of a register; then the quarters.
+        let four = |k: usize| {
+            let low = |k: usize| _mm512_castps_pd(_mm512_unpacklo_ps(r[k], r[k + 1]));
+            let high = |k: usize| _mm512_castps_pd(_mm512_unpackhi_ps(r[k], r[k + 1]));
+            [
+                _mm512_castpd_ps(_mm512_unpacklo_pd(low(k), low(k + 2))),
+                _mm512_castpd_ps(_mm512_unpackhi_pd(low(k), low(k + 2))),
+                _mm512_castpd_ps(_mm512_unpacklo_pd(high(k), high(k + 2))),
+                _mm512_castpd_ps(_mm512_unpackhi_pd(high(k), high(k + 2))),
+            ]
+        };
+        let (a, b, c, d) = (four(0), four(4), four(8), four(12));
+        let mut out = [_mm512_setzero_ps(); SIDE];
+        for k in 0..4 {
+            let even = [_mm512_shuffle_f32x4::<0x88>(a[k], b[k]), _mm512_shuffle_f32x4::<0x88>(c[k], d[k])];
+            let odd = [_mm512_shuffle_f32x4::<0xdd>(a[k], b[k]), _mm512_shuffle_f32x4::<0xdd>(c[k], d[k])];
+            out[k] = _mm512_shuffle_f32x4::<0x88>(even[0], even[1]);
+            out[k + 4] = _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1]);
+            out[k + 8] = _mm512_shuffle_f32x4::<0xdd>(even[0], even[1]);
+            out[k + 12] = _mm512_shuffle_f32x4::<0xdd>(odd[0], odd[1]);
+        }
+        for (k, out) in out.iter().enumerate() {
+            if FULL || k < columns {
+                // SAFETY: the caller's promise.
+                unsafe { _mm512_mask_storeu_ps(to.add(k * to_stride), mask(rows), *out) };
+            }
         }
     }
 }
