@@ -1,12 +1,13 @@
 //! e3nn's Linear on features in [`Layout`] order, and its twin whose weights depend on the class of the row: the
 //! fully connected tensor product with a one-hot vector (DeepH-E3's self-connection).
 
-use super::irreps::{Convention, Irreps};
+use super::irreps::{Convention, Irreps, sort};
 use super::layout::Layout;
 use super::slot_map::{Path, SlotMap};
 use crate::kernels::{Array, Operation, Real, apply, rows};
 use crate::{Init, Result, Scope};
 use candle_core::Tensor;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub struct Linear {
 struct Tables {
     map: SlotMap,
     weights: usize,
+    /// Where each weight of the map is among the declared ones, if these are in another order.
+    order: Option<Vec<usize>>,
     biases: Vec<Range<usize>>, // columns of the 0e slots
 }
 
@@ -71,7 +74,44 @@ impl Tables {
         let scalars = slots_out.iter().enumerate().filter(|(_, t)| t.ir.is_scalar());
         let biases = scalars.map(|(o, t)| output.columns(o)[0]..output.columns(o)[0] + t.mul).collect();
         let map = SlotMap { input, output, paths, classes };
-        Tables { map, weights, biases }
+        Tables { map, weights, order: None, biases }
+    }
+
+    /// With equal irreps of the output side by side, and the weights in the order of `output` as it is.
+    fn sorted(input: &Irreps, output: &Irreps, convention: Convention) -> Self {
+        let (sorted, order) = sort(output);
+        let tables = Tables::new(input, &sorted.simplify(), 1, convention);
+        let declared = Tables::new(input, output, 1, convention);
+        let mut places = Vec::with_capacity(tables.weights);
+        for path in &tables.map.paths {
+            let irrep = tables.map.output.irreps().terms()[path.output].ir;
+            let there = |slot: &&usize| output.terms()[**slot].ir == irrep;
+            let parts: Vec<&Path> = order
+                .iter()
+                .filter(there)
+                .filter_map(|slot| declared.map.paths.iter().find(|p| [p.input, p.output] == [path.input, *slot]))
+                .collect();
+            for u in 0..path.shape[0] {
+                places.extend(parts.iter().flat_map(|p| (0..p.shape[1]).map(|w| p.offset + u * p.shape[1] + w)));
+            }
+        }
+        Tables { order: Some(places), ..tables }
+    }
+
+    /// The weights in the order of the map.
+    fn weights<'a, T: Real>(&self, declared: &'a [T]) -> Cow<'a, [T]> {
+        match &self.order {
+            None => declared.into(),
+            Some(order) => order.iter().map(|k| declared[*k]).collect(),
+        }
+    }
+
+    /// The other way, for their gradients.
+    fn declared<T: Real>(&self, weights: Vec<T>) -> Vec<T> {
+        let Some(order) = self.order.as_ref().filter(|order| order.len() == weights.len()) else { return weights };
+        let mut declared = weights.clone();
+        order.iter().zip(weights).for_each(|(k, weight)| declared[*k] = weight);
+        declared
     }
 }
 
@@ -89,11 +129,28 @@ impl Linear {
         bias: bool,
         convention: Convention,
     ) -> Result<Self> {
-        let tables = Tables::new(input, output, classes, convention);
+        Self::declare(scope, Tables::new(input, output, classes, convention), bias)
+    }
+
+    /// The same map with one class and the same weights, whose output comes sorted and simplified, as [`Self::output`]
+    /// tells: worth it where there are many slots of few channels.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn sorted(scope: &Scope, input: &Irreps, output: &Irreps, bias: bool, convention: Convention) -> Result<Self> {
+        Self::declare(scope, Tables::sorted(input, output, convention), bias)
+    }
+
+    fn declare(scope: &Scope, tables: Tables, bias: bool) -> Result<Self> {
         let weight = scope.parameter("weight", tables.weights, Init::Normal(1.0))?;
         let biases: usize = tables.biases.iter().map(|r| r.len()).sum();
         let bias = if bias { Some(scope.parameter("bias", biases, Init::Constant(0.0))?) } else { None };
         Ok(Linear { tables: Arc::new(tables), weight, bias })
+    }
+
+    /// The layout of what comes out.
+    pub fn output(&self) -> &Layout {
+        &self.tables.map.output
     }
 
     /// `x`: `[rows, input dim]` in layout order; `segments` cover its rows. Returns `[rows, output dim]`.
@@ -185,7 +242,8 @@ impl Operation for LinearOp {
     const NAME: &'static str = "irreps-linear";
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
-        let (t, x, w) = (&self.tables, inputs[0].data, inputs[1].data);
+        let (t, x) = (&self.tables, inputs[0].data);
+        let w = &*t.weights(inputs[1].data);
         let (din, dout, count) = (t.map.input.dim(), t.map.output.dim(), inputs[0].rows());
         let y = rows::build(dout, &rows::chunks(&self.parts()), |chunk, out| {
             match (self.third, inputs.get(2)) {
@@ -222,7 +280,8 @@ impl Operation for LinearOp {
         dy: Vec<T>,
         wanted: &[bool],
     ) -> candle_core::Result<Vec<Vec<T>>> {
-        let (t, x, w) = (&self.tables, inputs[0].data, inputs[1].data);
+        let (t, x) = (&self.tables, inputs[0].data);
+        let w = &*t.weights(inputs[1].data);
         let (map, din, dout) = (&t.map, t.map.input.dim(), t.map.output.dim());
         let biases = inputs.get(2).filter(|_| self.third == Third::Bias).map_or(0, |bias| bias.data.len());
         // What a group of rows adds to the gradients of the weights of its classes, then of the biases.
@@ -252,10 +311,11 @@ impl Operation for LinearOp {
             }
             (weights, bias)
         });
-        let mut gradients = vec![dx, vec![T::zero(); if wanted[1] { w.len() } else { 0 }]];
+        let mut weights = vec![T::zero(); if wanted[1] { w.len() } else { 0 }];
         for (class, of_class) in shared.iter().flat_map(|(weights, _)| weights) {
-            map.add_class(*class, of_class, &mut gradients[1]);
+            map.add_class(*class, of_class, &mut weights);
         }
+        let mut gradients = vec![dx, t.declared(weights)];
         if inputs.len() == 3 {
             gradients.push(match self.third {
                 Third::Bias => rows::sum(biases, shared.iter().map(|(_, bias)| bias.as_slice()).collect()),

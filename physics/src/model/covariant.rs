@@ -150,7 +150,7 @@ pub struct Covariant {
     node_layout: Layout,
     edge_layout: Layout,
     head: Linear,
-    head_layout: Layout,
+    output_layout: Layout,
     to_e3nn: SparseMap,
     to_blocks: SparseMap,
     mismatch: Mismatch,
@@ -194,8 +194,7 @@ impl Covariant {
             edge_updates.push(update);
             lmax = lmax.max(node.lmax()).max(edge.lmax());
         }
-        let head = Linear::new(&scope.enter("lin_edge"), &edge, &output, 1, true, convention)?;
-        let head_layout = Layout::new(&output);
+        let head = Linear::sorted(&scope.enter("lin_edge"), &edge, &output, true, convention)?;
         Ok(Covariant {
             options: GeometryOptions {
                 lmax_features: lmax.unwrap_or(0) as usize,
@@ -210,11 +209,11 @@ impl Covariant {
             edge_updates,
             node_layout: Layout::new(&node),
             edge_layout: Layout::new(&edge),
+            to_e3nn: head.output().to_e3nn_of(&output),
             head,
-            to_e3nn: head_layout.to_e3nn(),
             to_blocks: to_blocks(targets, convention),
             mismatch: Mismatch::new(targets, convention),
-            head_layout,
+            output_layout: Layout::new(&output),
         })
     }
 
@@ -235,7 +234,7 @@ impl Covariant {
 
     /// Layout of the irreps of H.
     pub fn output_layout(&self) -> &Layout {
-        &self.head_layout
+        &self.output_layout
     }
 
     /// How far the blocks are from hermitian.
@@ -273,7 +272,7 @@ impl Covariant {
             trace(block, &node, &edge)?;
         }
         let y = self.head.forward_plain(&edge)?;
-        let irreps = self.to_e3nn.apply(&to_global(&geometry.frames, &self.head_layout, &y)?)?;
+        let irreps = self.to_e3nn.apply(&to_global(&geometry.frames, self.head.output(), &y)?)?;
         let blocks = self.to_blocks.apply(&irreps)?;
         Ok(CovariantOutput { node: node.detach(), edge: edge.detach(), irreps, blocks })
     }
