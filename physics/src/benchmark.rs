@@ -110,7 +110,7 @@ fn machine_rate() -> Result<f64> {
     let (a, b, mut c) = (vec![1.0f32; N * N], vec![0.5f32; N * N], vec![0.0f32; N * N]);
     let rows = N.div_ceil(parallel::threads());
     let seconds = median(7, || {
-        parallel::for_each(c.chunks_mut(rows * N).enumerate().collect(), |(k, c)| {
+        parallel::for_each(c.chunks_mut(rows * N).enumerate(), |(k, c)| {
             let n = c.len() / N;
             let a = View::rows(&a[k * rows * N..], [n, N], N, 0);
             multiply(a, View::rows(&b, [N, N], N, 0), &mut ViewMut::rows(c, [n, N], N, 0), 1.0, false);

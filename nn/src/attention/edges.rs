@@ -100,7 +100,7 @@ impl Operation for EdgeAttention {
         let (nodes, width, heads) = (x[0].dims[0], x[0].dims[1], x[2].dims[1]);
         let d = width / heads;
         let mut out = vec![T::zero(); nodes * width];
-        parallel::for_each(out.chunks_mut(width).enumerate().collect(), |(node, out)| {
+        parallel::for_each(out.chunks_mut(width).enumerate(), |(node, out)| {
             for head in 0..heads {
                 let out = &mut out[head * d..][..d];
                 for (edge, w) in self.neighbours.of(node).iter().zip(self.weights(node, head, x)) {

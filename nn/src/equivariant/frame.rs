@@ -214,7 +214,7 @@ impl Ends {
     /// Adds gradients of the rows of these edges, `[edges, 2 dim]`, to those of all nodes; to zero if there are none yet.
     pub(super) fn add_back<T: Real>(&self, edges: &Range<usize>, pairs: &[T], nodes: &mut Vec<T>) {
         let (d, f) = (self.dim, &self.frames);
-        rows::add_to_parts(nodes, (0..f.nodes).map(|node| (d, node)).collect(), |node, sum| {
+        rows::add_to_parts(nodes, (0..f.nodes).map(|node| (d, node)), |node, sum| {
             let all = &f.ends[f.starts[node]..f.starts[node + 1]];
             let [from, to] = [edges.start, edges.end].map(|edge| all.partition_point(|end| end.0 < edge));
             for &(edge, end) in &all[from..to] {

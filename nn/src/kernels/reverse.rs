@@ -135,7 +135,7 @@ fn add_to(sum: &mut CpuStorage, other: &CpuStorage) -> Result<()> {
 const BLOCK: usize = 1 << 12;
 
 fn add_in_blocks<T: Real>(sum: &mut [T], other: &[T]) {
-    parallel::for_each(sum.chunks_mut(BLOCK).zip(other.chunks(BLOCK)).collect(), |(sum, other)| add(sum, other));
+    parallel::for_each(sum.chunks_mut(BLOCK).zip(other.chunks(BLOCK)), |(sum, other)| add(sum, other));
 }
 
 #[cfg(test)]

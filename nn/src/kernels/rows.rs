@@ -1,18 +1,22 @@
 //! Splitting the rows of a matrix over threads.
 
 use super::{Real, parallel, vectorised};
+use smallvec::SmallVec;
 use std::mem::MaybeUninit;
 use std::ops::Range;
+
+/// Ranges of rows; a few of them need no memory of the heap.
+pub type Ranges = SmallVec<[Range<usize>; 8]>;
 
 /// Rows a chunk may have at most: its working set then stays in the second-level cache at the usual widths.
 const LARGEST: usize = 128;
 
 /// Cuts each of `parts` into chunks of about equal length, no chunk across two parts.
-pub fn chunks(parts: &[Range<usize>]) -> Vec<Range<usize>> {
+pub fn chunks(parts: &[Range<usize>]) -> Ranges {
     chunks_up_to(LARGEST, parts)
 }
 
-fn chunks_up_to(largest: usize, parts: &[Range<usize>]) -> Vec<Range<usize>> {
+fn chunks_up_to(largest: usize, parts: &[Range<usize>]) -> Ranges {
     let total: usize = parts.iter().map(|p| p.len()).sum();
     let threads = parallel::threads();
     let count = threads * total.div_ceil(threads * largest).max(1);
@@ -20,8 +24,8 @@ fn chunks_up_to(largest: usize, parts: &[Range<usize>]) -> Vec<Range<usize>> {
 }
 
 /// Cuts each of `parts` evenly into pieces of at most `target` rows.
-fn cut(parts: &[Range<usize>], target: usize) -> Vec<Range<usize>> {
-    let mut out = Vec::new();
+fn cut(parts: &[Range<usize>], target: usize) -> Ranges {
+    let mut out = Ranges::new();
     for part in parts {
         let pieces = part.len().div_ceil(target).max(1);
         for k in 0..pieces {
@@ -39,19 +43,19 @@ const TILE: usize = 112;
 
 /// Cuts a chunk evenly into tiles: a kernel that goes over the rows of a chunk many times does so tile by tile, each near at
 /// hand. Even, because products of a single row may round otherwise than those of more.
-pub fn tiles(chunk: &Range<usize>) -> Vec<Range<usize>> {
+pub fn tiles(chunk: &Range<usize>) -> Ranges {
     cut(std::slice::from_ref(chunk), TILE)
 }
 
 /// Cuts all rows evenly into batches whose working set stays in the caches of a few threads.
-pub fn batches(count: usize) -> Vec<Range<usize>> {
+pub fn batches(count: usize) -> Ranges {
     const ROWS: usize = 256;
     cut(std::slice::from_ref(&(0..count)), ROWS)
 }
 
 /// Groups of rows whose contributions to a sum are added up in order. They depend on the rows alone, so that the sum does not
 /// depend on the threads; no group is across two of `parts`.
-pub fn groups(parts: &[Range<usize>]) -> Vec<Range<usize>> {
+pub fn groups(parts: &[Range<usize>]) -> Ranges {
     const MOST: usize = 16;
     let total: usize = parts.iter().map(|p| p.len()).sum();
     cut(parts, total.div_ceil(MOST).max(LARGEST))
@@ -59,14 +63,14 @@ pub fn groups(parts: &[Range<usize>]) -> Vec<Range<usize>> {
 
 /// Moves the border between two chunks that lies close to row `row` there, so that neither side of that row gets a small
 /// rest of a chunk.
-pub fn border_at(row: usize, mut chunks: Vec<Range<usize>>) -> Vec<Range<usize>> {
+pub fn border_at(row: usize, mut chunks: Ranges) -> Ranges {
     const CLOSE: usize = 8;
     for k in 1..chunks.len() {
         if chunks[k].start.abs_diff(row) <= CLOSE {
             (chunks[k - 1].end, chunks[k].start) = (row, row);
         }
     }
-    chunks.retain(|chunk| !chunk.is_empty());
+    chunks.retain(|chunk| chunk.start < chunk.end);
     chunks
 }
 
@@ -92,10 +96,10 @@ pub fn build_pair_and<T: Real, R: Send>(
     chunks: &[Range<usize>],
     body: impl Fn(Range<usize>, &mut [T], &mut [T]) -> R + Sync,
 ) -> (Vec<T>, Vec<T>, Vec<R>) {
-    let (mut a, mut b) = (Unfilled::new(&parts(a_width, chunks)), Unfilled::new(&parts(b_width, chunks)));
+    let (mut a, mut b) = (Unfilled::new(parts(a_width, chunks)), Unfilled::new(parts(b_width, chunks)));
     let mut results: Vec<Option<R>> = chunks.iter().map(|_| None).collect();
-    let tasks = a.split(parts(a_width, chunks)).into_iter().zip(b.split(parts(b_width, chunks))).zip(&mut results);
-    parallel::for_each(tasks.collect(), |(((chunk, a), (_, b)), result)| {
+    let tasks = a.split(parts(a_width, chunks)).zip(b.split(parts(b_width, chunks))).zip(&mut results);
+    parallel::for_each(tasks, |(((chunk, a), (_, b)), result)| {
         *result = Some(body(chunk, zeroed(a), zeroed(b)));
     });
     (a.filled(), b.filled(), results.into_iter().flatten().collect())
@@ -104,7 +108,7 @@ pub fn build_pair_and<T: Real, R: Send>(
 /// The terms, each of this length, added up in order.
 pub fn sum<T: Real>(length: usize, terms: Vec<&[T]>) -> Vec<T> {
     let blocks = (0..length).step_by(BLOCK).map(|start| start..(start + BLOCK).min(length));
-    build_parts(blocks.map(|at| (at.len(), at)).collect(), |at, out| {
+    build_parts(blocks.map(|at| (at.len(), at)), |at, out| {
         terms.iter().for_each(|term| add(out, &term[at.clone()]));
     })
 }
@@ -119,7 +123,7 @@ pub fn build_by_row<T: Real>(
     body: impl Fn(Range<usize>, &mut [T]) + Sync,
 ) -> Vec<T> {
     let few = (BLOCK / width.max(1)).max(1);
-    let mut out = Unfilled::new(&parts(width, chunks));
+    let mut out = Unfilled::new(parts(width, chunks));
     parallel::for_each(out.split(parts(width, chunks)), |(chunk, mut rows)| {
         for start in chunk.clone().step_by(few) {
             let piece = start..(start + few).min(chunk.end);
@@ -144,30 +148,37 @@ vectorised! {
 ///
 /// A part is zero when `body` gets it, and the thread that fills it makes it so: zeroing the whole on one thread
 /// beforehand would send all of it through that thread's caches for nothing.
-pub fn build_parts<T: Real, P: Send>(parts: Vec<(usize, P)>, body: impl Fn(P, &mut [T]) + Sync) -> Vec<T> {
-    let mut out = Unfilled::new(&parts);
+pub fn build_parts<T: Real, P: Send>(
+    parts: impl Iterator<Item = (usize, P)> + Clone,
+    body: impl Fn(P, &mut [T]) + Sync,
+) -> Vec<T> {
+    let mut out = Unfilled::new(parts.clone());
     parallel::for_each(out.split(parts), |(part, data)| body(part, zeroed(data)));
     out.filled()
 }
 
 /// Adds to the parts of `sum`, as [`build_parts`] describes them, what `body` does; to zeros if `sum` is empty.
-pub fn add_to_parts<T: Real, P: Send>(sum: &mut Vec<T>, parts: Vec<(usize, P)>, body: impl Fn(P, &mut [T]) + Sync) {
+pub fn add_to_parts<T: Real, P: Send>(
+    sum: &mut Vec<T>,
+    parts: impl Iterator<Item = (usize, P)> + Clone,
+    body: impl Fn(P, &mut [T]) + Sync,
+) {
     if sum.is_empty() {
         *sum = build_parts(parts, body);
         return;
     }
     let mut rest = sum.as_mut_slice();
-    let tasks = parts.into_iter().map(|(length, part)| {
+    let tasks = parts.map(|(length, part)| {
         let (own, others) = std::mem::take(&mut rest).split_at_mut(length);
         rest = others;
         (part, own)
     });
-    parallel::for_each(tasks.collect(), |(part, own)| body(part, own));
+    parallel::for_each(tasks, |(part, own)| body(part, own));
 }
 
 /// Each chunk with its number of elements.
-fn parts(width: usize, chunks: &[Range<usize>]) -> Vec<(usize, Range<usize>)> {
-    chunks.iter().map(|chunk| (chunk.len() * width, chunk.clone())).collect()
+fn parts(width: usize, chunks: &[Range<usize>]) -> impl Iterator<Item = (usize, Range<usize>)> + Clone {
+    chunks.iter().map(move |chunk| (chunk.len() * width, chunk.clone()))
 }
 
 /// Memory whose parts will be filled by tasks.
@@ -177,20 +188,22 @@ struct Unfilled<T> {
 }
 
 impl<T: Real> Unfilled<T> {
-    fn new<P>(parts: &[(usize, P)]) -> Self {
-        let length = parts.iter().map(|part| part.0).sum();
+    fn new<P>(parts: impl Iterator<Item = (usize, P)>) -> Self {
+        let length = parts.map(|part| part.0).sum();
         Unfilled { data: Vec::with_capacity(length), length }
     }
 
     /// All of it, part by part.
-    fn split<P>(&mut self, parts: Vec<(usize, P)>) -> Vec<(P, &mut [MaybeUninit<T>])> {
+    fn split<P>(
+        &mut self,
+        parts: impl Iterator<Item = (usize, P)>,
+    ) -> impl Iterator<Item = (P, &mut [MaybeUninit<T>])> {
         let mut rest = &mut self.data.spare_capacity_mut()[..self.length];
-        let mut take = |(length, part)| {
+        parts.map(move |(length, part)| {
             let (mine, others) = std::mem::take(&mut rest).split_at_mut(length);
             rest = others;
             (part, mine)
-        };
-        parts.into_iter().map(&mut take).collect()
+        })
     }
 
     /// After every part was given to [`zeroed`].
@@ -208,12 +221,12 @@ fn zeroed<T: Real>(part: &mut [MaybeUninit<T>]) -> &mut [T] {
 }
 
 /// All rows of a matrix, cut into chunks.
-pub fn all(count: usize) -> Vec<Range<usize>> {
+pub fn all(count: usize) -> Ranges {
     all_up_to(LARGEST, count)
 }
 
 /// The same with chunks of up to `largest` rows.
-pub fn all_up_to(largest: usize, count: usize) -> Vec<Range<usize>> {
+pub fn all_up_to(largest: usize, count: usize) -> Ranges {
     chunks_up_to(largest, std::slice::from_ref(&(0..count)))
 }
 
@@ -223,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_border_moves_if_it_is_close() {
-        let chunks = || vec![0..40, 40..80, 80..120];
+        let chunks = || Ranges::from_vec(vec![0..40, 40..80, 80..120]);
         assert_eq!(border_at(44, chunks()), [0..44, 44..80, 80..120]);
         assert_eq!(border_at(60, chunks()), chunks());
         assert_eq!(border_at(2, vec![0..5, 5..9, 9..30]), [0..2, 2..30]);

@@ -118,7 +118,7 @@ impl Operation for SideBySide {
         let mut gradients = Vec::with_capacity(inputs.len());
         for (x, wanted) in inputs.iter().zip(wanted) {
             let (n, column) = (x.dims[1], start);
-            let chunks = if *wanted { rows::all(x.rows()) } else { Vec::new() };
+            let chunks = if *wanted { rows::all(x.rows()) } else { rows::Ranges::new() };
             gradients.push(rows::build(n, &chunks, |chunk, dx| {
                 for (row, dx) in chunk.zip(dx.chunks_exact_mut(n.max(1))) {
                     dx.copy_from_slice(&dy[row * width + column..][..n]);

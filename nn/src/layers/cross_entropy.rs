@@ -179,7 +179,7 @@ fn exponentials<T: Real>(h: &[T], weight: &[T], targets: &[usize], width: usize,
     let rows = targets.len();
     let mut parts: Vec<Vec<RowPart>> = weight.chunks(TILE * width).map(|_| Vec::new()).collect();
     let tasks = weight.chunks(TILE * width).zip(tiles.chunks_mut(TILE * rows)).zip(&mut parts).enumerate();
-    parallel::for_each(tasks.collect(), |(k, ((w, tile), part))| {
+    parallel::for_each(tasks, |(k, ((w, tile), part))| {
         let n = w.len() / width;
         let (h, w) = (View::rows(h, [rows, width], width, 0), View::rows(w, [n, width], width, 0).t());
         multiply(h, w, &mut ViewMut::rows(tile, [rows, n], n, 0), 1.0, false);
@@ -198,7 +198,7 @@ fn exponentials<T: Real>(h: &[T], weight: &[T], targets: &[usize], width: usize,
 fn finish<T: Real>(tiles: &mut [T], targets: &[usize], parts: &[Vec<RowPart>], normalisers: &[f64], scale: f64) {
     let rows = targets.len();
     let tasks = tiles.chunks_mut(TILE * rows).zip(parts).enumerate();
-    parallel::for_each(tasks.collect(), |(k, (tile, part))| {
+    parallel::for_each(tasks, |(k, (tile, part))| {
         let n = tile.len() / rows;
         for (r, row) in tile.chunks_exact_mut(n).enumerate() {
             let factor = T::of(scale * (part[r].top - normalisers[r]).exp());
@@ -214,7 +214,7 @@ fn finish<T: Real>(tiles: &mut [T], targets: &[usize], parts: &[Vec<RowPart>], n
 fn weight_gradient<T: Real>(tiles: &[T], h: &[T], width: usize, dw: &mut [T]) {
     let rows = h.len() / width;
     let tasks = tiles.chunks(TILE * rows).zip(dw.chunks_mut(TILE * width));
-    parallel::for_each(tasks.collect(), |(tile, dw)| {
+    parallel::for_each(tasks, |(tile, dw)| {
         let n = tile.len() / rows;
         let (p, h) = (View::rows(tile, [rows, n], n, 0).t(), View::rows(h, [rows, width], width, 0));
         multiply(p, h, &mut ViewMut::rows(dw, [n, width], width, 0), 1.0, true);

@@ -46,7 +46,7 @@ impl Operation for RmsNorm {
         let mut parts = vec![T::zero(); dx.len().div_ceil(length) * d];
         let blocks = x[0].data.chunks(length).zip(dy.chunks(length));
         let tasks = blocks.zip(dx.chunks_mut(length).zip(parts.chunks_mut(d.max(1))));
-        parallel::for_each(tasks.collect(), |((x_block, dy), (dx, dw))| {
+        parallel::for_each(tasks, |((x_block, dy), (dx, dw))| {
             norm_gradients(x_block, x[1].data, epsilon, dy, dx, dw);
         });
         let mut dw = vec![T::zero(); d];

@@ -74,13 +74,13 @@ impl Operation for Scale {
         if self.by_rows {
             let mut sums = vec![T::zero(); x[0].data.len() / width];
             let tasks = sums.chunks_mut(BLOCK).zip(x[0].data.chunks(BLOCK * width).zip(dy.chunks(BLOCK * width)));
-            parallel::for_each(tasks.collect(), |(sums, (x, dy))| row_sums(x, dy, sums));
+            parallel::for_each(tasks, |(sums, (x, dy))| row_sums(x, dy, sums));
             sums.chunks(share).zip(&mut df).for_each(|(rows, f)| *f = rows.iter().copied().sum());
         } else {
             let length = BLOCK * width;
             let mut parts = vec![T::zero(); x[0].data.len().div_ceil(length) * width];
             let tasks = parts.chunks_mut(width).zip(x[0].data.chunks(length).zip(dy.chunks(length)));
-            parallel::for_each(tasks.collect(), |(sums, (x, dy))| column_sums(x, dy, sums));
+            parallel::for_each(tasks, |(sums, (x, dy))| column_sums(x, dy, sums));
             for part in parts.chunks_exact(width) {
                 part.chunks(share).zip(&mut df).for_each(|(columns, f)| *f += columns.iter().copied().sum::<T>());
             }

@@ -36,7 +36,7 @@ impl AdamScalars {
             return adam(self, p, m, v, g);
         }
         let parameters = p.chunks_mut(CHUNK).zip(m.chunks_mut(CHUNK));
-        let tasks = parameters.zip(v.chunks_mut(CHUNK).zip(g.chunks(CHUNK))).collect();
+        let tasks = parameters.zip(v.chunks_mut(CHUNK).zip(g.chunks(CHUNK)));
         parallel::for_each(tasks, |((p, m), (v, g))| adam(self, p, m, v, g));
     }
 }
@@ -117,7 +117,7 @@ impl Lerp {
         if a.len() < PARALLEL {
             return lerp(weight, a, b);
         }
-        parallel::for_each(a.chunks_mut(CHUNK).zip(b.chunks(CHUNK)).collect(), |(a, b)| lerp(weight, a, b));
+        parallel::for_each(a.chunks_mut(CHUNK).zip(b.chunks(CHUNK)), |(a, b)| lerp(weight, a, b));
     }
 }
 

@@ -18,7 +18,7 @@ impl Operation for Matrices {
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (t, a, b) = (&self.tables, inputs[0].data, inputs[1].data);
         // Terms of one part write to it alone.
-        let parts: Vec<_> = t.parts.iter().map(|part| (part.len, part)).collect();
+        let parts = t.parts.iter().map(|part| (part.len, part));
         let out = rows::build_parts(parts, |part, out| add_terms(&t.terms, &part.terms, part.start, a, b, out));
         let size = out.len();
         Ok((out, vec![size]))

@@ -114,6 +114,7 @@ impl Operation for Product {
 }
 
 /// Some of the gradients of the matrices.
+#[derive(Clone)]
 enum MatrixPart<'a> {
     /// Of the rows that read a source, some.
     Rows(&'a Block, usize, Range<usize>),
@@ -178,7 +179,7 @@ impl Tables {
     }
 
     /// The gradients of the matrices part by part: adjacent numbers, those of a part enough for a task.
-    fn parts_of_matrices(&self) -> Vec<(usize, MatrixPart<'_>)> {
+    fn parts_of_matrices(&self) -> impl Iterator<Item = (usize, MatrixPart<'_>)> + Clone {
         const ROWS: usize = 64;
         let sources = self.blocks.iter().flat_map(|block| [0, 1].map(|source| (block, source)));
         let rows = sources.flat_map(|(block, source)| {
@@ -188,7 +189,7 @@ impl Tables {
         let loops = self.loops.iter().map(SlotMap::weights_of_class).sum();
         let parts =
             rows.map(|(block, source, rows)| (rows.len() * block.outputs, MatrixPart::Rows(block, source, rows)));
-        parts.chain([(loops, MatrixPart::Loops)]).collect()
+        parts.chain([(loops, MatrixPart::Loops)])
     }
 
     /// Adds `x^T dz` to a part of all matrices or of the weights of self-loops, which the first `loops` rows are.

@@ -94,7 +94,7 @@ impl<D: Directions> Pass<'_, D> {
             let state: Vec<&mut [T]> = arrays.iter_mut().filter_map(Iterator::next).collect();
             (number * CHUNK, p, state)
         });
-        parallel::for_each(tasks.collect(), |(start, p, mut state)| {
+        parallel::for_each(tasks, |(start, p, mut state)| {
             for (block, p) in p.chunks_mut(BLOCK).enumerate() {
                 let range = block * BLOCK..block * BLOCK + p.len();
                 let [first, second, ..] = &mut state[..] else {
