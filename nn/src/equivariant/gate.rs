@@ -3,7 +3,8 @@
 
 use super::irreps::{Irrep, Irreps, MulIrrep, Parity, couples, sort};
 use super::layout::Layout;
-use crate::kernels::lanes::{evaluate, update};
+use crate::kernels::lanes::update;
+use crate::kernels::vectors::{Vectors, map};
 use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -27,23 +28,39 @@ impl Activation {
         }
     }
 
-    /// Values and derivatives. Each function has a loop of its own: one that cannot go by lanes keeps no other from it.
+    /// Values.
     #[inline(always)]
-    fn evaluate<T: Real>(self, x: &[T], value: &mut [T], slope: &mut [T]) {
-        let (factor, one) = (T::of(self.factor()), T::one());
+    fn values<T: Real, V: Vectors<T>>(self, v: V, x: &[T], value: &mut [T]) {
+        let factor = v.splat(T::of(self.factor()));
         match self {
-            Activation::Silu => evaluate(x, value, slope, |x| {
-                let s = x.sigmoid();
-                (factor * x * s, factor * s * (one + x * (one - s)))
+            Activation::Silu => map(v, [x], [value], #[inline(always)] |[x]| [v.mul(factor, v.mul(x, v.sigmoid(x)))]),
+            Activation::Sigmoid => map(v, [x], [value], #[inline(always)] |[x]| [v.mul(factor, v.sigmoid(x))]),
+            Activation::Tanh => value.iter_mut().zip(x).for_each(|(value, x)| *value = T::of(self.factor()) * x.tanh()),
+        }
+    }
+
+    /// Values and derivatives.
+    #[inline(always)]
+    fn evaluate<T: Real, V: Vectors<T>>(self, v: V, x: &[T], value: &mut [T], slope: &mut [T]) {
+        let (factor, one) = (v.splat(T::of(self.factor())), v.splat(T::one()));
+        match self {
+            Activation::Silu => map(v, [x], [value, slope], #[inline(always)] |[x]| {
+                let s = v.sigmoid(x);
+                let of_s = v.mul(factor, s);
+                [v.mul(x, of_s), v.mul(of_s, v.mul_add(x, v.sub(one, s), one))]
             }),
-            Activation::Sigmoid => evaluate(x, value, slope, |x| {
-                let s = x.sigmoid();
-                (factor * s, factor * s * (one - s))
+            Activation::Sigmoid => map(v, [x], [value, slope], #[inline(always)] |[x]| {
+                let s = v.sigmoid(x);
+                let of_s = v.mul(factor, s);
+                [of_s, v.mul(of_s, v.sub(one, s))]
             }),
-            Activation::Tanh => evaluate(x, value, slope, |x| {
-                let t = x.tanh();
-                (factor * t, factor * (one - t * t))
-            }),
+            Activation::Tanh => {
+                let factor = T::of(self.factor());
+                for ((x, value), slope) in x.iter().zip(value).zip(slope) {
+                    let t = x.tanh();
+                    (*value, *slope) = (factor * t, factor * (T::one() - t * t));
+                }
+            }
         }
     }
 }
@@ -233,23 +250,23 @@ impl Operation for GateOp {
 
 vectorised! {
     /// The rows of `y` from those of `x` and the radial weights `w`.
-    fn gate_rows<T>(t: &Tables, x: &[T], w: &[T], y: &mut [T]) {
+    fn gate_rows<T, V>(v: V, t: &Tables, x: &[T], w: &[T], y: &mut [T]) {
         let (din, dout, dw) = (t.input.dim(), t.output.dim(), t.channels);
         if dw == 0 {
             return;
         }
-        let [mut value, mut slope] = [(); 2].map(|()| vec![T::zero(); dw]);
+        let mut value = vec![T::zero(); dw];
         for ((x, w), y) in x.chunks_exact(din).zip(w.chunks_exact(dw)).zip(y.chunks_exact_mut(dout)) {
             for s in &t.scalars {
                 let (n, w) = (s.channels, &w[s.radial..][..s.channels]);
                 let value = &mut value[..n];
-                s.activation.evaluate(&x[s.from..][..n], value, &mut slope[..n]);
+                s.activation.values(v, &x[s.from..][..n], value);
                 update(value, w, &mut y[s.to..][..n], |value, w, _| value * w);
             }
             let [first, radial] = t.gates;
             let n = dw - radial;
             let (w, gates) = (&w[radial..][..n], &mut value[..n]);
-            t.gate_activation.evaluate(&x[first..][..n], gates, &mut slope[..n]);
+            t.gate_activation.values(v, &x[first..][..n], gates);
             update(w, w, gates, |w, _, value| value * w);
             for g in &t.gated {
                 let gates = &gates[g.gate..][..g.columns];
@@ -261,7 +278,7 @@ vectorised! {
 
 vectorised! {
     /// The rows of `dx` and `dw` from those of `dy`.
-    fn gate_gradients<T>(t: &Tables, x: &[T], w: &[T], dy: &[T], dx: &mut [T], dw: &mut [T]) {
+    fn gate_gradients<T, V>(v: V, t: &Tables, x: &[T], w: &[T], dy: &[T], dx: &mut [T], dw: &mut [T]) {
         let (din, dout, channels) = (t.input.dim(), t.output.dim(), t.channels);
         if channels == 0 {
             return;
@@ -273,7 +290,7 @@ vectorised! {
                 let n = s.channels;
                 let (w, dy) = (&w[s.radial..][..n], &dy[s.to..][..n]);
                 let (value, slope, weighted) = (&mut value[..n], &mut slope[..n], &mut weighted[..n]);
-                s.activation.evaluate(&x[s.from..][..n], value, slope);
+                s.activation.evaluate(v, &x[s.from..][..n], value, slope);
                 update(slope, w, weighted, |slope, w, _| slope * w);
                 update(weighted, dy, &mut dx[s.from..][..n], |weighted, dy, _| weighted * dy);
                 update(value, dy, &mut dw[s.radial..][..n], |value, dy, _| value * dy);
@@ -282,7 +299,7 @@ vectorised! {
             let n = channels - radial;
             let w = &w[radial..][..n];
             let (value, slope, weighted) = (&mut value[..n], &mut slope[..n], &mut weighted[..n]);
-            t.gate_activation.evaluate(&x[first..][..n], value, slope);
+            t.gate_activation.evaluate(v, &x[first..][..n], value, slope);
             update(value, w, weighted, |value, w, _| value * w);
             update(w, w, slope, |w, _, slope| slope * w);
             let dot = &mut dot[..n];

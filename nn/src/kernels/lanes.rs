@@ -20,15 +20,6 @@ pub(crate) fn update<T: Real>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T, T)
     }
 }
 
-/// `(y, z) = f(x)`, element by element, for functions of some length: a plain loop, because compilers do not find their way
-/// from eight copies of such a function back to one of eight lanes.
-#[inline(always)]
-pub(crate) fn evaluate<T: Real>(x: &[T], y: &mut [T], z: &mut [T], f: impl Fn(T) -> (T, T)) {
-    for ((x, y), z) in x.iter().zip(y).zip(z) {
-        (*y, *z) = f(*x);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #[test]
@@ -38,9 +29,6 @@ mod tests {
             let mut y = vec![1.0; n as usize];
             super::update(&a, &b, &mut y, |a, b, y| a * b + y);
             assert!(y.iter().enumerate().all(|(k, y)| *y == 0.5 * (k * k) as f64 + 1.0));
-            let mut z = y.clone();
-            super::evaluate(&a, &mut y, &mut z, |x| (x + 1.0, x + 2.0));
-            assert!(y.iter().zip(&z).enumerate().all(|(k, (y, z))| [*y, *z] == [k as f64 + 1.0, k as f64 + 2.0]));
         }
     }
 }

@@ -29,6 +29,16 @@ pub trait Vectors<T: Real>: Copy {
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a b + c`, rounded once.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// `a / b`.
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// e^x, as close as [`Real::exp`].
+    fn exp(self, x: Self::Vector) -> Self::Vector;
+    /// 1 / (1 + e^-x).
+    #[inline(always)]
+    fn sigmoid(self, x: Self::Vector) -> Self::Vector {
+        let one = self.splat(T::one());
+        self.div(one, self.add(one, self.exp(self.sub(self.splat(T::zero()), x))))
+    }
 }
 
 /// Vectors as arrays, which compilers put into registers as well as they can.
@@ -76,5 +86,59 @@ impl<T: Real> Vectors<T> for Portable {
             c[lane] = a[lane].mul_add(b[lane], c[lane]);
         }
         c
+    }
+    #[inline(always)]
+    fn div(self, mut a: [T; LANES], b: [T; LANES]) -> [T; LANES] {
+        for lane in 0..LANES {
+            a[lane] /= b[lane];
+        }
+        a
+    }
+    #[inline(always)]
+    fn exp(self, mut x: [T; LANES]) -> [T; LANES] {
+        for x in &mut x {
+            *x = Real::exp(*x);
+        }
+        x
+    }
+}
+
+/// `y = f(x)` for all of some slices of one length. `f` is marked to be inlined where it is written: then it is compiled for
+/// the instructions of its caller.
+#[inline(always)]
+pub(crate) fn map<T: Real, V: Vectors<T>, const N: usize, const M: usize>(
+    v: V,
+    x: [&[T]; N],
+    mut y: [&mut [T]; M],
+    f: impl Fn([V::Vector; N]) -> [V::Vector; M],
+) {
+    let length = y.first().map_or(0, |y| y.len());
+    let full = length / LANES * LANES;
+    for first in (0..full).step_by(LANES) {
+        let mut of_x = [v.splat(T::zero()); N];
+        for (of_x, x) in of_x.iter_mut().zip(x) {
+            if let Some(x) = x[first..].first_chunk() {
+                *of_x = v.load(x);
+            }
+        }
+        let of_y = f(of_x);
+        for (y, of_y) in y.iter_mut().zip(of_y) {
+            if let Some(y) = y[first..].first_chunk_mut() {
+                v.store(of_y, y);
+            }
+        }
+    }
+    if full < length {
+        let mut of_x = [v.splat(T::zero()); N];
+        for (of_x, x) in of_x.iter_mut().zip(x) {
+            let mut padded = [T::zero(); LANES];
+            padded[..length - full].copy_from_slice(&x[full..length]);
+            *of_x = v.load(&padded);
+        }
+        for (y, of_y) in y.into_iter().zip(f(of_x)) {
+            let mut padded = [T::zero(); LANES];
+            v.store(of_y, &mut padded);
+            y[full..length].copy_from_slice(&padded[..length - full]);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Pointwise functions with a vectorised forward and backward.
 
+use crate::kernels::vectors::map;
 use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use candle_core::{Result, Tensor};
 use std::ops::Range;
@@ -141,18 +142,17 @@ impl Operation for Silu {
 }
 
 vectorised! {
-    fn silu_values<T>(x: &[T], y: &mut [T]) {
-        for (y, x) in y.iter_mut().zip(x) {
-            *y = *x * x.sigmoid();
-        }
+    fn silu_values<T, V>(v: V, x: &[T], y: &mut [T]) {
+        map(v, [x], [y], #[inline(always)] |[x]| [v.mul(x, v.sigmoid(x))]);
     }
 }
 
 vectorised! {
-    fn silu_gradients<T>(x: &[T], dy: &[T], dx: &mut [T]) {
-        for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
-            let s = x.sigmoid();
-            *dx = *dy * s * (T::one() + *x * (T::one() - s));
-        }
+    fn silu_gradients<T, V>(v: V, x: &[T], dy: &[T], dx: &mut [T]) {
+        let one = v.splat(T::one());
+        map(v, [x, dy], [dx], #[inline(always)] |[x, dy]| {
+            let s = v.sigmoid(x);
+            [v.mul(v.mul(dy, s), v.mul_add(x, v.sub(one, s), one))]
+        });
     }
 }
