@@ -4,7 +4,7 @@
 use super::irreps::{Irrep, Irreps, MulIrrep, Parity, couples, sort};
 use super::layout::Layout;
 use crate::kernels::lanes::update;
-use crate::kernels::vectors::{Vectors, map};
+use crate::kernels::vectors::{self, Vectors};
 use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -33,8 +33,8 @@ impl Activation {
     fn values<T: Real, V: Vectors<T>>(self, v: V, x: &[T], value: &mut [T]) {
         let factor = v.splat(T::of(self.factor()));
         match self {
-            Activation::Silu => map(v, [x], [value], #[inline(always)] |[x]| [v.mul(factor, v.mul(x, v.sigmoid(x)))]),
-            Activation::Sigmoid => map(v, [x], [value], #[inline(always)] |[x]| [v.mul(factor, v.sigmoid(x))]),
+            Activation::Silu => vectors::update(v, [x], [value], #[inline(always)] |[x], _| [v.mul(factor, v.mul(x, v.sigmoid(x)))]),
+            Activation::Sigmoid => vectors::update(v, [x], [value], #[inline(always)] |[x], _| [v.mul(factor, v.sigmoid(x))]),
             Activation::Tanh => value.iter_mut().zip(x).for_each(|(value, x)| *value = T::of(self.factor()) * x.tanh()),
         }
     }
@@ -44,12 +44,12 @@ impl Activation {
     fn evaluate<T: Real, V: Vectors<T>>(self, v: V, x: &[T], value: &mut [T], slope: &mut [T]) {
         let (factor, one) = (v.splat(T::of(self.factor())), v.splat(T::one()));
         match self {
-            Activation::Silu => map(v, [x], [value, slope], #[inline(always)] |[x]| {
+            Activation::Silu => vectors::update(v, [x], [value, slope], #[inline(always)] |[x], _| {
                 let s = v.sigmoid(x);
                 let of_s = v.mul(factor, s);
                 [v.mul(x, of_s), v.mul(of_s, v.mul_add(x, v.sub(one, s), one))]
             }),
-            Activation::Sigmoid => map(v, [x], [value, slope], #[inline(always)] |[x]| {
+            Activation::Sigmoid => vectors::update(v, [x], [value, slope], #[inline(always)] |[x], _| {
                 let s = v.sigmoid(x);
                 let of_s = v.mul(factor, s);
                 [of_s, v.mul(of_s, v.sub(one, s))]

@@ -300,13 +300,11 @@ impl Operation for LinearOp {
                 }
             }
             if biases > 0 {
-                for dy in dy[group.start * dout..group.end * dout].chunks_exact(dout) {
-                    let mut bias = bias.as_mut_slice();
-                    for range in &t.biases {
-                        let (own, others) = bias.split_at_mut(range.len());
-                        rows::add(own, &dy[range.clone()]);
-                        bias = others;
-                    }
+                let (dy, mut bias) = (&dy[group.start * dout..group.end * dout], bias.as_mut_slice());
+                for range in &t.biases {
+                    let (own, others) = bias.split_at_mut(range.len());
+                    rows::add_columns(own, dy, dout, range.start);
+                    bias = others;
                 }
             }
             (weights, bias)

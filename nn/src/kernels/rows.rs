@@ -144,6 +144,17 @@ vectorised! {
     }
 }
 
+vectorised! {
+    /// Adds up columns of rows of `width`, from column `first` on, one for each number of `sum`.
+    pub(crate) fn add_columns<T>(sum: &mut [T], rows: &[T], width: usize, first: usize) {
+        for row in rows.chunks_exact(width.max(1)) {
+            for (sum, x) in sum.iter_mut().zip(&row[first..]) {
+                *sum += *x;
+            }
+        }
+    }
+}
+
 /// A vector of adjacent parts, each of the given length and filled by `body(description, part)`.
 ///
 /// A part is zero when `body` gets it, and the thread that fills it makes it so: zeroing the whole on one thread

@@ -103,42 +103,57 @@ impl<T: Real> Vectors<T> for Portable {
     }
 }
 
-/// `y = f(x)` for all of some slices of one length. `f` is marked to be inlined where it is written: then it is compiled for
-/// the instructions of its caller.
+/// `y = f(x, y)` for all of some slices of one length. `f` is marked to be inlined where it is written: then it is compiled
+/// for the instructions of its caller.
 #[inline(always)]
-pub(crate) fn map<T: Real, V: Vectors<T>, const N: usize, const M: usize>(
+pub(crate) fn update<T: Real, V: Vectors<T>, const N: usize, const M: usize>(
     v: V,
     x: [&[T]; N],
     mut y: [&mut [T]; M],
-    f: impl Fn([V::Vector; N]) -> [V::Vector; M],
+    f: impl Fn([V::Vector; N], [V::Vector; M]) -> [V::Vector; M],
 ) {
     let length = y.first().map_or(0, |y| y.len());
-    let full = length / LANES * LANES;
-    for first in (0..full).step_by(LANES) {
-        let mut of_x = [v.splat(T::zero()); N];
+    let mut first = 0;
+    while first + LANES <= length {
+        let (mut of_x, mut of_y) = ([v.splat(T::zero()); N], [v.splat(T::zero()); M]);
         for (of_x, x) in of_x.iter_mut().zip(x) {
-            if let Some(x) = x[first..].first_chunk() {
-                *of_x = v.load(x);
-            }
+            *of_x = load(v, x, first);
         }
-        let of_y = f(of_x);
-        for (y, of_y) in y.iter_mut().zip(of_y) {
+        for (of_y, y) in of_y.iter_mut().zip(&y) {
+            *of_y = load(v, y, first);
+        }
+        for (y, of_y) in y.iter_mut().zip(f(of_x, of_y)) {
             if let Some(y) = y[first..].first_chunk_mut() {
                 v.store(of_y, y);
             }
         }
+        first += LANES;
     }
-    if full < length {
-        let mut of_x = [v.splat(T::zero()); N];
+    if first < length {
+        let (mut of_x, mut of_y) = ([v.splat(T::zero()); N], [v.splat(T::zero()); M]);
         for (of_x, x) in of_x.iter_mut().zip(x) {
-            let mut padded = [T::zero(); LANES];
-            padded[..length - full].copy_from_slice(&x[full..length]);
-            *of_x = v.load(&padded);
+            *of_x = load(v, x, first);
         }
-        for (y, of_y) in y.into_iter().zip(f(of_x)) {
+        for (of_y, y) in of_y.iter_mut().zip(&y) {
+            *of_y = load(v, y, first);
+        }
+        for (y, of_y) in y.into_iter().zip(f(of_x, of_y)) {
             let mut padded = [T::zero(); LANES];
             v.store(of_y, &mut padded);
-            y[full..length].copy_from_slice(&padded[..length - full]);
+            y[first..].copy_from_slice(&padded[..length - first]);
+        }
+    }
+}
+
+/// From number `first` on, with zeros behind the end.
+#[inline(always)]
+fn load<T: Real, V: Vectors<T>>(v: V, x: &[T], first: usize) -> V::Vector {
+    match x[first..].first_chunk() {
+        Some(x) => v.load(x),
+        None => {
+            let mut padded = [T::zero(); LANES];
+            padded[..x.len() - first].copy_from_slice(&x[first..]);
+            v.load(&padded)
         }
     }
 }

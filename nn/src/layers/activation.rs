@@ -1,6 +1,6 @@
 //! Pointwise functions with a vectorised forward and backward.
 
-use crate::kernels::vectors::map;
+use crate::kernels::vectors::update;
 use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use candle_core::{Result, Tensor};
 use std::ops::Range;
@@ -135,24 +135,27 @@ impl Operation for Silu {
     fn backward<T: Real>(&self, inputs: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
         let x = inputs[0].data;
         let dx = rows::build(1, &blocks(x.len()), |block, dx| {
-            silu_gradients(&x[block.clone()], &dy[block], dx);
+            dx.copy_from_slice(&dy[block.clone()]);
+            times_silu_slope(&x[block], dx);
         });
         Ok(vec![dx])
     }
 }
 
 vectorised! {
-    fn silu_values<T, V>(v: V, x: &[T], y: &mut [T]) {
-        map(v, [x], [y], #[inline(always)] |[x]| [v.mul(x, v.sigmoid(x))]);
+    /// `y = silu(x)`.
+    pub(super) fn silu_values<T, V>(v: V, x: &[T], y: &mut [T]) {
+        update(v, [x], [y], #[inline(always)] |[x], _| [v.mul(x, v.sigmoid(x))]);
     }
 }
 
 vectorised! {
-    fn silu_gradients<T, V>(v: V, x: &[T], dy: &[T], dx: &mut [T]) {
+    /// `g *= silu'(x)`.
+    pub(super) fn times_silu_slope<T, V>(v: V, x: &[T], g: &mut [T]) {
         let one = v.splat(T::one());
-        map(v, [x, dy], [dx], #[inline(always)] |[x, dy]| {
+        update(v, [x], [g], #[inline(always)] |[x], [g]| {
             let s = v.sigmoid(x);
-            [v.mul(v.mul(dy, s), v.mul_add(x, v.sub(one, s), one))]
+            [v.mul(v.mul(g, s), v.mul_add(x, v.sub(one, s), one))]
         });
     }
 }

@@ -1,9 +1,11 @@
 //! `y = x W^T + b`, with the weight stored as PyTorch does, `[out, in]`.
 
+use super::activation::{silu_values, times_silu_slope};
 use crate::kernels::matmul::multiply;
 use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, rows};
 use crate::{Init, Result, Scope};
 use candle_core::Tensor;
+use std::borrow::Cow;
 
 /// A linear layer with bias.
 #[derive(Clone, Debug)]
@@ -51,6 +53,18 @@ impl Dense {
     /// # Errors
     /// Another number of columns.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.apply(x, false)
+    }
+
+    /// The layer after [`silu`](super::activation::silu), in one pass: `silu(x) W^T + b`.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_after_silu(&self, x: &Tensor) -> Result<Tensor> {
+        self.apply(x, true)
+    }
+
+    fn apply(&self, x: &Tensor, silu: bool) -> Result<Tensor> {
         let (outputs, inputs) = self.weight.dims2()?;
         if x.dims2()?.1 != inputs {
             return Err(crate::Error::Shape {
@@ -59,11 +73,26 @@ impl Dense {
                 found: format!("{:?}", x.dims()),
             });
         }
-        Ok(apply(DenseOp, &[x, &self.weight, &self.bias])?)
+        Ok(apply(DenseOp { silu }, &[x, &self.weight, &self.bias])?)
     }
 }
 
-struct DenseOp;
+struct DenseOp {
+    /// Of what comes in, before anything else.
+    silu: bool,
+}
+
+impl DenseOp {
+    /// What is multiplied with the weight.
+    fn activated<'a, T: Real>(&self, x: &'a [T]) -> Cow<'a, [T]> {
+        if !self.silu {
+            return x.into();
+        }
+        let mut y = vec![T::zero(); x.len()];
+        silu_values(x, &mut y);
+        y.into()
+    }
+}
 
 impl Operation for DenseOp {
     const NAME: &'static str = "dense";
@@ -74,7 +103,8 @@ impl Operation for DenseOp {
         let w = View::rows(w, [outputs, ins], ins, 0).t();
         let y = rows::build(outputs, &rows::all(count), |chunk, y| {
             y.chunks_exact_mut(outputs.max(1)).for_each(|y| y.copy_from_slice(b));
-            let x = View::rows(&x[chunk.start * ins..], [chunk.len(), ins], ins, 0);
+            let x = self.activated(&x[chunk.start * ins..chunk.end * ins]);
+            let x = View::rows(&x, [chunk.len(), ins], ins, 0);
             multiply(x, w, &mut ViewMut::rows(y, [chunk.len(), outputs], outputs, 0), 1.0, true);
         });
         Ok((y, vec![count, outputs]))
@@ -94,14 +124,19 @@ impl Operation for DenseOp {
         let (dx, _, shared) = rows::build_pair_and([if wanted[0] { ins } else { 0 }, 0], &groups, |group, dx, _| {
             let dy = &dy[group.start * outputs..group.end * outputs];
             let rows = View::rows(dy, [group.len(), outputs], outputs, 0);
+            let x = &x[group.start * ins..group.end * ins];
             if wanted[0] {
                 let w = View::rows(w, [outputs, ins], ins, 0);
                 multiply(rows, w, &mut ViewMut::rows(dx, [group.len(), ins], ins, 0), 1.0, true);
+                if self.silu {
+                    times_silu_slope(x, dx);
+                }
             }
             let (mut dw, mut db) = (vec![T::zero(); outputs * ins], vec![T::zero(); outputs]);
-            let x = View::rows(&x[group.start * ins..], [group.len(), ins], ins, 0);
+            let x = self.activated(x);
+            let x = View::rows(&x, [group.len(), ins], ins, 0);
             multiply(rows.t(), x, &mut ViewMut::rows(&mut dw, [outputs, ins], ins, 0), 1.0, true);
-            dy.chunks_exact(outputs.max(1)).for_each(|dy| rows::add(&mut db, dy));
+            rows::add_columns(&mut db, dy, outputs, 0);
             (dw, db)
         });
         let dw = rows::sum(outputs * ins, shared.iter().map(|(dw, _)| dw.as_slice()).collect());

@@ -11,7 +11,6 @@ use tesseral_nn::equivariant::layout::Layout;
 use tesseral_nn::equivariant::so2::NodeProduct;
 use tesseral_nn::equivariant::tensor_product::{SeparateWeights, TensorProduct};
 use tesseral_nn::layers::Dense;
-use tesseral_nn::layers::activation::silu;
 
 /// Width of the two hidden layers of the radial network (fixed in the original).
 const HIDDEN: usize = 64;
@@ -75,13 +74,9 @@ impl Convolution {
                 self.gate.input().from_e3nn().apply(&z)?
             }
         };
-        let mut r = geometry.radial_basis.clone();
-        for (k, layer) in self.radial.iter().enumerate() {
-            r = layer.forward(&r)?;
-            if k < 2 {
-                r = silu(&r)?;
-            }
-        }
+        let [first, second, third] = &self.radial;
+        let r = first.forward(&geometry.radial_basis)?;
+        let r = third.forward_after_silu(&second.forward_after_silu(&r)?)?;
         Ok(self.gate.forward_weighted(&z, &r)?)
     }
 }

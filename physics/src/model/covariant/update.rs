@@ -8,7 +8,7 @@ use tesseral_nn::Scope;
 use tesseral_nn::equivariant::frame::scatter_rotated;
 use tesseral_nn::equivariant::irreps::{Convention, Irreps};
 use tesseral_nn::equivariant::layout::Layout;
-use tesseral_nn::equivariant::linear::Linear;
+use tesseral_nn::equivariant::linear::{Linear, Segment};
 use tesseral_nn::equivariant::norm::{LayerNorm, NormOptions};
 use tesseral_nn::layers::activation::add;
 
@@ -55,14 +55,17 @@ impl Tail {
         &self,
         message: &Tensor,
         old: &Tensor,
-        classes: &std::sync::Arc<[tesseral_nn::equivariant::linear::Segment]>,
+        classes: &std::sync::Arc<[Segment]>,
     ) -> Result<Tensor> {
         Ok(self.self_connection.forward_added(old, classes, &self.post.forward_plain(message)?)?)
     }
 
     fn skip(&self, new: Tensor, old: &Tensor) -> Result<Tensor> {
         Ok(match &self.skip {
-            Some(linear) => add(&new, &linear.forward_plain(old)?)?,
+            Some(linear) => {
+                let rows = 0..old.dims2()?.0;
+                linear.forward_added(old, &std::sync::Arc::from([Segment { class: 0, rows }]), &new)?
+            }
             None => add(&new, old)?,
         })
     }
