@@ -4,6 +4,7 @@
 use super::irreps::{Convention, Irreps, sort};
 use super::layout::Layout;
 use super::slot_map::{Path, SlotMap};
+use crate::kernels::operation::added;
 use crate::kernels::{Array, Operation, Real, apply, rows};
 use crate::{Init, Result, Scope};
 use candle_core::Tensor;
@@ -270,23 +271,27 @@ impl Operation for LinearOp {
         dy: &[T],
         wanted: &[bool],
     ) -> candle_core::Result<Vec<Vec<T>>> {
-        self.backward_owned(inputs, y, dy.to_vec(), wanted)
+        self.backward_added(inputs, y, dy.to_vec(), wanted, vec![Vec::new(); inputs.len()])
     }
 
-    fn backward_owned<T: Real>(
+    fn backward_added<T: Real>(
         &self,
         inputs: &[Array<T>],
         _: &[T],
         dy: Vec<T>,
         wanted: &[bool],
+        sums: Vec<Vec<T>>,
     ) -> candle_core::Result<Vec<Vec<T>>> {
+        let mut sums = sums.into_iter();
+        let mut next_sum = || sums.next().unwrap_or_default();
         let (t, x) = (&self.tables, inputs[0].data);
         let w = &*t.weights(inputs[1].data);
         let (map, din, dout) = (&t.map, t.map.input.dim(), t.map.output.dim());
         let biases = inputs.get(2).filter(|_| self.third == Third::Bias).map_or(0, |bias| bias.data.len());
         // What a group of rows adds to the gradients of the weights of its classes, then of the biases.
         let groups = rows::groups(std::slice::from_ref(&(0..x.len() / din.max(1))));
-        let (dx, _, shared) = rows::build_pair_and([if wanted[0] { din } else { 0 }, 0], &groups, |group, dx, _| {
+        let dx_width = if wanted[0] { din } else { 0 };
+        let (dx, shared) = rows::build_onto(next_sum(), dx_width, &groups, |group, dx| {
             let (mut weights, mut bias) = (BTreeMap::<usize, Vec<T>>::new(), vec![T::zero(); biases]);
             for Segment { class, rows } in self.segments_of(&group) {
                 let (x, dy) = (&x[rows.start * din..rows.end * din], &dy[rows.start * dout..rows.end * dout]);
@@ -313,12 +318,13 @@ impl Operation for LinearOp {
         for (class, of_class) in shared.iter().flat_map(|(weights, _)| weights) {
             map.add_class(*class, of_class, &mut weights);
         }
-        let mut gradients = vec![dx, t.declared(weights)];
+        let mut gradients = vec![dx, added(next_sum(), t.declared(weights))];
         if inputs.len() == 3 {
-            gradients.push(match self.third {
+            let third = match self.third {
                 Third::Bias => rows::sum(biases, shared.iter().map(|(_, bias)| bias.as_slice()).collect()),
                 Third::Base => dy,
-            });
+            };
+            gradients.push(added(next_sum(), third));
         }
         Ok(gradients)
     }

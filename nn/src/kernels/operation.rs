@@ -1,6 +1,6 @@
 //! From a forward and a backward function over slices to a differentiable candle operation.
 
-use super::Real;
+use super::{Real, rows};
 use super::reverse::{Record, forget, remember};
 use candle_core::backend::BackendStorage;
 use candle_core::{
@@ -36,16 +36,29 @@ pub trait Operation: Send + Sync + 'static {
     /// k-th, and an unwanted one may be left empty.
     fn backward<T: Real>(&self, inputs: &[Array<T>], y: &[T], dy: &[T], wanted: &[bool]) -> Result<Vec<Vec<T>>>;
 
-    /// As [`Self::backward`] for a `dy` that nobody else needs; worth writing where it can be handed on.
-    fn backward_owned<T: Real>(
+    /// As [`Self::backward`] for a `dy` that nobody else needs, added to the gradients that the inputs have from other
+    /// operations: `sums[k]`, empty where there is none. Worth writing where `dy` can be handed on or sums be added to as
+    /// gradients are computed.
+    fn backward_added<T: Real>(
         &self,
         inputs: &[Array<T>],
         y: &[T],
         dy: Vec<T>,
         wanted: &[bool],
+        sums: Vec<Vec<T>>,
     ) -> Result<Vec<Vec<T>>> {
-        self.backward(inputs, y, &dy, wanted)
+        let gradients = self.backward(inputs, y, &dy, wanted)?;
+        Ok(gradients.into_iter().zip(sums).map(|(gradient, sum)| added(sum, gradient)).collect())
     }
+}
+
+/// The sum of two gradients, either of which may be empty.
+pub(crate) fn added<T: Real>(mut sum: Vec<T>, gradient: Vec<T>) -> Vec<T> {
+    if sum.is_empty() || gradient.is_empty() {
+        return if sum.is_empty() { gradient } else { sum };
+    }
+    rows::add_in_blocks(&mut sum, &gradient);
+    sum
 }
 
 /// An operation with the tensors that it was applied to.
@@ -95,22 +108,38 @@ impl<O: Operation> Record for Applied<O> {
         &self.inputs
     }
 
-    fn gradients(&self, output: &Tensor, gradient: CpuStorage) -> Result<Vec<Option<CpuStorage>>> {
+    fn gradients(
+        &self,
+        output: &Tensor,
+        gradient: CpuStorage,
+        sums: Vec<Option<CpuStorage>>,
+    ) -> Result<Vec<Option<CpuStorage>>> {
+        let inputs: Vec<&Tensor> = self.inputs.iter().collect();
         match gradient {
-            CpuStorage::F32(dy) => self.gradients_as::<f32>(&self.inputs.iter().collect::<Vec<_>>(), output, dy),
-            CpuStorage::F64(dy) => self.gradients_as::<f64>(&self.inputs.iter().collect::<Vec<_>>(), output, dy),
+            CpuStorage::F32(dy) => self.gradients_as::<f32>(&inputs, output, dy, owned(sums)?),
+            CpuStorage::F64(dy) => self.gradients_as::<f64>(&inputs, output, dy, owned(sums)?),
             other => candle_core::bail!("{}: dtype f32 or f64, found {:?}", O::NAME, other.dtype()),
         }
     }
 }
 
+fn owned<T: Real>(sums: Vec<Option<CpuStorage>>) -> Result<Vec<Vec<T>>> {
+    sums.into_iter().map(|sum| sum.map_or_else(|| Ok(Vec::new()), T::cpu_storage_data)).collect()
+}
+
 impl<O: Operation> Applied<O> {
-    fn gradients_as<T: Real>(&self, inputs: &[&Tensor], y: &Tensor, dy: Vec<T>) -> Result<Vec<Option<CpuStorage>>> {
+    fn gradients_as<T: Real>(
+        &self,
+        inputs: &[&Tensor],
+        y: &Tensor,
+        dy: Vec<T>,
+        sums: Vec<Vec<T>>,
+    ) -> Result<Vec<Option<CpuStorage>>> {
         let guards: Vec<_> = inputs.iter().map(|t| t.storage_and_layout()).collect();
         let arrays = guards.iter().map(|(s, l)| view::<T>(O::NAME, cpu(O::NAME, s)?, l)).collect::<Result<Vec<_>>>()?;
         let (ys, yl) = y.storage_and_layout();
         let y = view::<T>(O::NAME, cpu(O::NAME, &ys)?, yl)?;
-        let gradients = self.operation.backward_owned(&arrays, y.data, dy, &self.wanted)?;
+        let gradients = self.operation.backward_added(&arrays, y.data, dy, &self.wanted, sums)?;
         let wrap = |((gradient, input), wanted): ((Vec<T>, &Array<T>), &bool)| {
             if !wanted {
                 return Ok(None);
@@ -151,7 +180,8 @@ impl<O: Operation> Adapter<O> {
         let (gs, gl) = dy.storage_and_layout();
         let dy = view::<T>(O::NAME, cpu(O::NAME, &gs)?, gl)?.data.to_vec();
         let wrap = |(gradient, input): (Option<CpuStorage>, &&Tensor)| gradient.map(|g| tensor(g, input)).transpose();
-        self.0.gradients_as(inputs, y, dy)?.into_iter().zip(inputs).map(wrap).collect()
+        let sums = inputs.iter().map(|_| Vec::new()).collect();
+        self.0.gradients_as(inputs, y, dy, sums)?.into_iter().zip(inputs).map(wrap).collect()
     }
 }
 

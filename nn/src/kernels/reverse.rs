@@ -1,11 +1,10 @@
 //! The reverse pass over graphs of our own operations.
 //!
 //! candle's `backward` starts every gradient as zeros and adds to it. Most tensors are read once, so that costs two
-//! passes over the memory of all activations; here the first gradient moves in, later ones are added in place.
+//! passes over the memory of all activations; here the first gradient moves in, and operations add later ones to it, some as they compute them.
 
 use super::operation::tensor;
-use super::rows::add;
-use super::{Real, parallel};
+use super::rows::add_in_blocks;
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, Result, Tensor, TensorId};
 use std::collections::HashMap;
@@ -15,8 +14,13 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 pub(super) trait Record: Send + Sync {
     /// The tensors that it read.
     fn inputs(&self) -> &[Tensor];
-    /// Gradients of the inputs that want one.
-    fn gradients(&self, output: &Tensor, gradient: CpuStorage) -> Result<Vec<Option<CpuStorage>>>;
+    /// Gradients of the inputs that want one, added to those that they have.
+    fn gradients(
+        &self,
+        output: &Tensor,
+        gradient: CpuStorage,
+        sums: Vec<Option<CpuStorage>>,
+    ) -> Result<Vec<Option<CpuStorage>>>;
 }
 
 /// Results of operations that gradients pass through, as long as they live.
@@ -105,9 +109,11 @@ fn reverse(
     gradients.insert(output.id(), gradient);
     for (node, record) in inner {
         let Some(gradient) = gradients.remove(&node.id()) else { continue };
-        for (input, gradient) in record.inputs().iter().zip(record.gradients(node, gradient)?) {
+        let sums = record.inputs().iter().map(|input| gradients.remove(&input.id())).collect();
+        for (input, gradient) in record.inputs().iter().zip(record.gradients(node, gradient, sums)?) {
             let Some(gradient) = gradient else { continue };
             match gradients.get_mut(&input.id()) {
+                // An operation on the same tensor twice.
                 Some(sum) => add_to(sum, &gradient)?,
                 None => drop(gradients.insert(input.id(), gradient)),
             }
@@ -131,17 +137,10 @@ fn add_to(sum: &mut CpuStorage, other: &CpuStorage) -> Result<()> {
     Ok(())
 }
 
-/// Elements that one task adds.
-const BLOCK: usize = 1 << 12;
-
-fn add_in_blocks<T: Real>(sum: &mut [T], other: &[T]) {
-    parallel::for_each(sum.chunks_mut(BLOCK).zip(other.chunks(BLOCK)), |(sum, other)| add(sum, other));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::{Array, Operation, apply};
+    use crate::kernels::{Array, Operation, Real, apply};
     use candle_core::{Device, Var};
 
     /// a b + b, read twice below so that gradients meet.

@@ -135,6 +135,11 @@ pub fn build_by_row<T: Real>(
     out.filled()
 }
 
+/// `sum += term`, on all threads.
+pub(crate) fn add_in_blocks<T: Real>(sum: &mut [T], term: &[T]) {
+    parallel::for_each(sum.chunks_mut(BLOCK).zip(term.chunks(BLOCK)), |(sum, term)| add(sum, term));
+}
+
 vectorised! {
     /// `sum += term`.
     pub(crate) fn add<T>(sum: &mut [T], term: &[T]) {
@@ -192,16 +197,64 @@ fn parts(width: usize, chunks: &[Range<usize>]) -> impl Iterator<Item = (usize, 
     chunks.iter().map(move |chunk| (chunk.len() * width, chunk.clone()))
 }
 
+/// A matrix of `width` columns as [`build`] makes one, by a body that also gets the same rows of `beside`, of `beside_width`
+/// columns, as they are.
+pub fn build_beside<T: Real>(
+    [width, beside_width]: [usize; 2],
+    chunks: &[Range<usize>],
+    beside: &mut [T],
+    body: impl Fn(Range<usize>, &mut [T], &mut [T]) + Sync,
+) -> Vec<T> {
+    let mut out = Unfilled::new(parts(width, chunks));
+    let mut rest = beside;
+    let rows_beside = chunks.iter().map(|chunk| {
+        let (own, others) = std::mem::take(&mut rest).split_at_mut(chunk.len() * beside_width);
+        rest = others;
+        own
+    });
+    parallel::for_each(out.split(parts(width, chunks)).zip(rows_beside), |((chunk, rows), beside)| {
+        body(chunk, zeroed(rows), beside);
+    });
+    out.filled()
+}
+
+/// A matrix of `width` columns as [`build`] makes one, or what there is in `sum` already, and what `body` returns for each chunk.
+pub fn build_onto<T: Real, R: Send>(
+    sum: Vec<T>,
+    width: usize,
+    chunks: &[Range<usize>],
+    body: impl Fn(Range<usize>, &mut [T]) -> R + Sync,
+) -> (Vec<T>, Vec<R>) {
+    let mut sum = if sum.is_empty() { Unfilled::new(parts(width, chunks)) } else { Unfilled::of(sum) };
+    let zero = sum.zero;
+    let mut results: Vec<Option<R>> = chunks.iter().map(|_| None).collect();
+    parallel::for_each(sum.split(parts(width, chunks)).zip(&mut results), |((chunk, rows), result)| {
+        // SAFETY: all elements were there before.
+        let rows = if zero { zeroed(rows) } else { unsafe { rows.assume_init_mut() } };
+        *result = Some(body(chunk, rows));
+    });
+    (sum.filled(), results.into_iter().flatten().collect())
+}
+
 /// Memory whose parts will be filled by tasks.
 struct Unfilled<T> {
     data: Vec<T>,
     length: usize,
+    /// Whether tasks make it zero first.
+    zero: bool,
 }
 
 impl<T: Real> Unfilled<T> {
     fn new<P>(parts: impl Iterator<Item = (usize, P)>) -> Self {
         let length = parts.map(|part| part.0).sum();
-        Unfilled { data: Vec::with_capacity(length), length }
+        Unfilled { data: Vec::with_capacity(length), length, zero: true }
+    }
+
+    /// What is there stays there.
+    fn of(mut data: Vec<T>) -> Self {
+        let length = data.len();
+        data.clear();
+        Unfilled { data, length, zero: false }
     }
 
     /// All of it, part by part.
@@ -217,9 +270,9 @@ impl<T: Real> Unfilled<T> {
         })
     }
 
-    /// After every part was given to [`zeroed`].
+    /// After every part was given to [`zeroed`], unless all was there before.
     fn filled(mut self) -> Vec<T> {
-        // SAFETY: the parts make up `length` elements, and each was zeroed.
+        // SAFETY: the parts make up `length` elements, each of which was zeroed or there before.
         unsafe { self.data.set_len(self.length) };
         self.data
     }

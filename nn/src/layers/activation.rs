@@ -1,5 +1,6 @@
 //! Pointwise functions with a vectorised forward and backward.
 
+use crate::kernels::operation::added;
 use crate::kernels::vectors::update;
 use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use candle_core::{Result, Tensor};
@@ -99,9 +100,28 @@ impl Operation for Add {
         Ok(wanted.iter().map(|wanted| if *wanted { dy.to_vec() } else { Vec::new() }).collect())
     }
 
-    fn backward_owned<T: Real>(&self, _: &[Array<T>], _: &[T], dy: Vec<T>, wanted: &[bool]) -> Result<Vec<Vec<T>>> {
-        let first = if wanted[0] && wanted[1] { dy.clone() } else { Vec::new() };
-        Ok(if wanted[1] { vec![first, dy] } else { vec![dy, first] })
+    fn backward_added<T: Real>(
+        &self,
+        _: &[Array<T>],
+        _: &[T],
+        dy: Vec<T>,
+        wanted: &[bool],
+        mut sums: Vec<Vec<T>>,
+    ) -> Result<Vec<Vec<T>>> {
+        // To those that have a sum first: the last may take `dy` as it is.
+        let mut order: Vec<usize> = (0..2).filter(|k| wanted[*k]).collect();
+        order.sort_by_key(|k| sums[*k].is_empty());
+        let last = order.pop();
+        for k in order {
+            match sums[k].is_empty() {
+                true => sums[k] = dy.clone(),
+                false => rows::add_in_blocks(&mut sums[k], &dy),
+            }
+        }
+        if let Some(last) = last {
+            sums[last] = added(std::mem::take(&mut sums[last]), dy);
+        }
+        Ok(sums)
     }
 }
 

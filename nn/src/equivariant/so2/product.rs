@@ -8,6 +8,7 @@ use super::{Block, SlotMap, Tables};
 use crate::equivariant::frame::Ends;
 use crate::equivariant::layout::Layout;
 use crate::kernels::matmul::multiply;
+use crate::kernels::operation::added;
 use crate::kernels::{Array, Operation, Real, View, ViewMut, rows};
 use std::ops::Range;
 use std::sync::Arc;
@@ -69,16 +70,33 @@ impl Operation for Product {
     fn backward<T: Real>(
         &self,
         inputs: &[Array<T>],
-        _: &[T],
+        z: &[T],
         dz: &[T],
         wanted: &[bool],
+    ) -> candle_core::Result<Vec<Vec<T>>> {
+        self.backward_added(inputs, z, dz.to_vec(), wanted, vec![Vec::new(); 3])
+    }
+
+    fn backward_added<T: Real>(
+        &self,
+        inputs: &[Array<T>],
+        _: &[T],
+        dz: Vec<T>,
+        wanted: &[bool],
+        sums: Vec<Vec<T>>,
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let (t, count) = (&self.tables, inputs[1].rows());
         let ([d0, d1], dout) = ([t.sources[0].dim(), t.sources[1].dim()], t.output.dim());
         let widths = [if wanted[0] { d0 } else { 0 }, if wanted[1] { d1 } else { 0 }];
-        let (mut first, mut dedge, mut matrices) = (Vec::new(), Vec::new(), Vec::new());
+        let mut sums = sums.into_iter();
+        let mut next_sum = || sums.next().unwrap_or_default();
+        let (mut first, mut dedge, mut matrices) = (next_sum(), next_sum(), next_sum());
+        let mut pairs = Vec::new();
+        if dedge.is_empty() {
+            dedge = rows::build(widths[1], &rows::all(count), |_, _| {});
+        }
         for batch in rows::batches(count) {
-            let [edge, dz] = [(inputs[1].data, d1), (dz, dout)].map(|(x, d)| &x[batch.start * d..batch.end * d]);
+            let [edge, dz] = [(inputs[1].data, d1), (&dz, dout)].map(|(x, d)| &x[batch.start * d..batch.end * d]);
             let loops = self.self_loops.clamp(batch.start, batch.end) - batch.start;
             if wanted[2] {
                 let gathered = self.ends.as_ref().map(|ends| ends.pairs(&batch, inputs[0].data));
@@ -90,7 +108,8 @@ impl Operation for Product {
             if wanted[0] || wanted[1] {
                 // One chunk a thread: each writes the matrices down transposed.
                 let chunks = rows::border_at(loops, rows::all_up_to(batch.len(), batch.len()));
-                let (of_pair, of_edge) = rows::build_pair(widths, &chunks, |chunk, mut of_pair, mut of_edge| {
+                let edge_rows = &mut dedge[batch.start * widths[1]..batch.end * widths[1]];
+                let of_pair = rows::build_beside(widths, &chunks, edge_rows, |chunk, mut of_pair, mut of_edge| {
                     for (loops, rows) in apart(loops, &chunk) {
                         let (own_pair, rest) = of_pair.split_at_mut(rows.len() * widths[0]);
                         let (own_edge, others) = of_edge.split_at_mut(rows.len() * widths[1]);
@@ -99,13 +118,13 @@ impl Operation for Product {
                         (of_pair, of_edge) = (rest, others);
                     }
                 });
-                append(&mut dedge, of_edge);
                 match &self.ends {
                     Some(ends) if wanted[0] => ends.add_back(&batch, &of_pair, &mut first),
-                    _ => append(&mut first, of_pair),
+                    _ => append(&mut pairs, of_pair),
                 }
             }
         }
+        first = added(first, pairs);
         // Of no edge at all.
         first.resize(if wanted[0] { inputs[0].data.len() } else { 0 }, T::zero());
         matrices.resize(if wanted[2] { inputs[2].data.len() } else { 0 }, T::zero());
