@@ -11,7 +11,7 @@ use crate::kernels::{Array, Operation, Real, View, apply, rows};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use nalgebra::Vector3;
-use rotate::{Turn, rotate, turns};
+use rotate::{Turn, Wigner, add_turned_back, turn_ends, turn_rows, turns};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -102,10 +102,10 @@ impl EdgeFrames {
         Ok(())
     }
 
-    /// D of one edge, all degrees packed.
-    pub(super) fn wigner<T: Real>(&self, edge: usize) -> &[T] {
-        let n = packed_length(self.lmax);
-        &T::pick(&self.single, &self.double)[edge * n..(edge + 1) * n]
+    /// D of all edges from one on, all degrees packed.
+    fn wigner_from<T: Real>(&self, edge: usize) -> Wigner<'_, T> {
+        let length = packed_length(self.lmax);
+        Wigner { all: &T::pick(&self.single, &self.double)[edge * length..], length }
     }
 
     /// The first `width` of the packed numbers of some edges, a row for each.
@@ -136,7 +136,7 @@ pub fn gather_rotated(frames: &Arc<EdgeFrames>, layout: &Layout, x: &Tensor) -> 
 /// Shapes that do not fit the frames.
 pub fn scatter_rotated(frames: &Arc<EdgeFrames>, layout: &Layout, x: &Tensor) -> Result<Tensor> {
     frames.check(layout, x.dims2()?.0, frames.len())?;
-    Ok(apply(Scatter { frames: frames.clone(), turns: turns(layout, layout, 0), dim: layout.dim() }, &[x])?)
+    Ok(apply(Scatter { frames: frames.clone(), turns: [turns(layout, layout, 0)], dim: layout.dim() }, &[x])?)
 }
 
 /// Edge features from the edge frame to the global one: `[edges, dim]` -> `[edges, dim]`.
@@ -196,12 +196,8 @@ impl Ends {
 
     /// Fills the rows of `pair` with the features of both ends of these edges.
     pub(super) fn gather<T: Real>(&self, edges: Range<usize>, nodes: &[T], pair: &mut [T]) {
-        let d = self.dim;
-        for (edge, pair) in edges.zip(pair.chunks_exact_mut((2 * d).max(1))) {
-            for (turns, node) in self.turns.there.iter().zip(self.frames.edges[edge]) {
-                rotate(turns, self.frames.wigner(edge), false, false, &nodes[node * d..(node + 1) * d], pair);
-            }
-        }
+        let (d, f) = (self.dim, &self.frames);
+        turn_ends(&self.turns.there, f.wigner_from(edges.start), &f.edges[edges], nodes, d, pair, 2 * d);
     }
 
     /// The features of both ends of these edges, `[edges, 2 dim]`.
@@ -217,10 +213,7 @@ impl Ends {
         rows::add_to_parts(nodes, (0..f.nodes).map(|node| (d, node)), |node, sum| {
             let all = &f.ends[f.starts[node]..f.starts[node + 1]];
             let [from, to] = [edges.start, edges.end].map(|edge| all.partition_point(|end| end.0 < edge));
-            for &(edge, end) in &all[from..to] {
-                let pair = &pairs[(edge - edges.start) * 2 * d..][..2 * d];
-                rotate(&self.turns.back[end], f.wigner(edge), true, true, pair, sum);
-            }
+            add_turned_back(&self.turns.back, f.wigner_from(0), &all[from..to], edges.start, pairs, 2 * d, sum);
         });
     }
 }
@@ -244,7 +237,8 @@ impl Operation for Gather {
 
 struct Scatter {
     frames: Arc<EdgeFrames>,
-    turns: Vec<Turn>,
+    /// Of the first end alone.
+    turns: [Vec<Turn>; 1],
     dim: usize,
 }
 
@@ -255,9 +249,8 @@ impl Operation for Scatter {
         let (d, f, x) = (self.dim, &self.frames, inputs[0].data);
         let one_by_one: Vec<_> = (0..f.nodes).map(|n| n..n + 1).collect();
         let y = rows::build(d, &one_by_one, |node, y| {
-            for &(edge, _) in f.ends[f.starts[node.start]..f.starts[node.end]].iter().filter(|e| e.1 == 0) {
-                rotate(&self.turns, f.wigner(edge), true, true, &x[edge * d..(edge + 1) * d], y);
-            }
+            let ends = &f.ends[f.starts[node.start]..f.starts[node.end]];
+            add_turned_back(&self.turns, f.wigner_from(0), ends, 0, x, d, y);
         });
         Ok((y, vec![f.nodes, d]))
     }
@@ -265,10 +258,7 @@ impl Operation for Scatter {
     fn backward<T: Real>(&self, _: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> candle_core::Result<Vec<Vec<T>>> {
         let (d, f) = (self.dim, &self.frames);
         let dx = rows::build(d, &rows::all(f.len()), |chunk, dx| {
-            for (edge, dx) in chunk.zip(dx.chunks_exact_mut(d.max(1))) {
-                let node = f.edges[edge][0];
-                rotate(&self.turns, f.wigner(edge), false, false, &dy[node * d..(node + 1) * d], dx);
-            }
+            turn_ends(&self.turns, f.wigner_from(chunk.start), &f.edges[chunk], dy, d, dx, d);
         });
         Ok(vec![dx])
     }
@@ -285,9 +275,7 @@ impl Turned {
     fn run<T: Real>(&self, x: &[T], transpose: bool) -> Vec<T> {
         let (d, f) = (self.dim, &self.frames);
         rows::build(d, &rows::all(f.len()), |chunk, y| {
-            for (edge, y) in chunk.zip(y.chunks_exact_mut(d.max(1))) {
-                rotate(&self.turns, f.wigner(edge), transpose, false, &x[edge * d..(edge + 1) * d], y);
-            }
+            turn_rows(&self.turns, f.wigner_from(chunk.start), transpose, &x[chunk.start * d..chunk.end * d], d, y);
         })
     }
 }

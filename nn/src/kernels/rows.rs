@@ -300,12 +300,13 @@ mod tests {
 
     #[test]
     fn a_border_moves_if_it_is_close() {
-        let chunks = || Ranges::from_vec(vec![0..40, 40..80, 80..120]);
-        assert_eq!(border_at(44, chunks()), [0..44, 44..80, 80..120]);
-        assert_eq!(border_at(60, chunks()), chunks());
-        assert_eq!(border_at(2, vec![0..5, 5..9, 9..30]), [0..2, 2..30]);
-        assert_eq!(border_at(30, vec![0..20, 20..30, 30..31]), [0..20, 20..30, 30..31]);
-        assert_eq!(border_at(0, vec![0..5, 5..30, 30..40]), [0..30, 30..40]);
+        let moved = |row, chunks: &[Range<usize>]| border_at(row, Ranges::from(chunks)).to_vec();
+        let chunks = [0..40, 40..80, 80..120];
+        assert_eq!(moved(44, &chunks), [0..44, 44..80, 80..120]);
+        assert_eq!(moved(60, &chunks), chunks);
+        assert_eq!(moved(2, &[0..5, 5..9, 9..30]), [0..2, 2..30]);
+        assert_eq!(moved(30, &[0..20, 20..30, 30..31]), [0..20, 20..30, 30..31]);
+        assert_eq!(moved(0, &[0..5, 5..30, 30..40]), [0..30, 30..40]);
     }
 
     #[test]

@@ -2,13 +2,13 @@
 //!
 //! Source: `torch.nn.utils.clip_grad_norm_` and `clip_grad_value_` (documented behaviour).
 
-use crate::kernels::parallel;
+use crate::kernels::{Real, parallel, vectorised};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, DType, Storage, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Elements summed by one task. Fixed, so that the sum does not depend on the number of threads.
-const CHUNK: usize = 1 << 14;
+const CHUNK: usize = 1 << 13;
 
 /// What is done to the gradients before they are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -55,8 +55,8 @@ pub fn squared_norm(tensor: &Tensor) -> Result<f64> {
         let (storage, layout) = tensor.storage_and_layout();
         if let Some((start, end)) = layout.contiguous_offsets() {
             match &*storage {
-                Storage::Cpu(CpuStorage::F32(values)) => return Ok(sum_of_squares(&values[start..end], f64::from)),
-                Storage::Cpu(CpuStorage::F64(values)) => return Ok(sum_of_squares(&values[start..end], |x| x)),
+                Storage::Cpu(CpuStorage::F32(values)) => return Ok(sum_of_squares(&values[start..end])),
+                Storage::Cpu(CpuStorage::F64(values)) => return Ok(sum_of_squares(&values[start..end])),
                 _ => {}
             }
         }
@@ -64,24 +64,35 @@ pub fn squared_norm(tensor: &Tensor) -> Result<f64> {
     Ok(tensor.detach().to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?)
 }
 
-fn sum_of_squares<T: Copy + Sync>(values: &[T], wide: impl Fn(T) -> f64 + Sync) -> f64 {
+fn sum_of_squares<T: Real>(values: &[T]) -> f64 {
     let one = |chunk: &[T]| {
-        // Eight running sums: independent additions, so the loop is vectorised.
-        let mut sums = [0f64; 8];
-        let blocks = chunk.chunks_exact(8);
-        let rest: f64 = blocks.remainder().iter().map(|&x| wide(x) * wide(x)).sum();
-        for block in blocks {
-            for (sum, &x) in sums.iter_mut().zip(block) {
-                *sum += wide(x) * wide(x);
-            }
-        }
-        sums.iter().sum::<f64>() + rest
+        let mut sums = [0.0; 8];
+        add_squares(chunk, &mut sums);
+        sums.iter().sum::<f64>()
     };
     if values.len() <= CHUNK {
         return one(values);
     }
     let chunks: Vec<&[T]> = values.chunks(CHUNK).collect();
     parallel::map(&chunks, |chunk| one(chunk)).iter().sum()
+}
+
+vectorised! {
+    /// Adds the squares to eight running sums: independent additions, which go side by side.
+    fn add_squares<T>(values: &[T], sums: &mut [f64; 8]) {
+        let (blocks, rest) = values.as_chunks::<8>();
+        let mut running = *sums;
+        for block in blocks {
+            for lane in 0..8 {
+                let x = block[lane].to_f64();
+                running[lane] = x.mul_add(x, running[lane]);
+            }
+        }
+        for (sum, x) in running.iter_mut().zip(rest) {
+            *sum += x.to_f64() * x.to_f64();
+        }
+        *sums = running;
+    }
 }
 
 #[cfg(test)]

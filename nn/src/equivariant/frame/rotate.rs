@@ -29,28 +29,83 @@ pub(super) fn turns(from: &Layout, to: &Layout, first_slot_of_to: usize) -> Vec<
         .collect()
 }
 
+/// D of edges that follow each other: packed matrices, so many numbers for each.
+#[derive(Clone, Copy)]
+pub(super) struct Wigner<'a, T> {
+    pub(super) all: &'a [T],
+    pub(super) length: usize,
+}
+
+impl<'a, T> Wigner<'a, T> {
+    #[inline(always)]
+    fn of(&self, edge: usize) -> &'a [T] {
+        &self.all[edge * self.length..(edge + 1) * self.length]
+    }
+}
+
 vectorised! {
-    /// `to = D from` (or `D^T from`), slot by slot; added to what is there with `add`.
-    pub(super) fn rotate<T>(turns: &[Turn], d: &[T], transpose: bool, add: bool, from: &[T], to: &mut [T]) {
-        for turn in turns {
-            let d = &d[turn.start..];
-            match turn.l {
-                0 => {
-                    let (a, b) = (turn.from[0], turn.to[0]);
-                    let (x, y) = (&from[a..a + turn.channels], &mut to[b..b + turn.channels]);
-                    match add {
-                        true => y.iter_mut().zip(x).for_each(|(y, x)| *y += *x),
-                        false => y.copy_from_slice(x),
-                    }
-                }
-                1 => rotate_slot::<T, 3>(turn, d, transpose, add, from, to),
-                2 => rotate_slot::<T, 5>(turn, d, transpose, add, from, to),
-                3 => rotate_slot::<T, 7>(turn, d, transpose, add, from, to),
-                4 => rotate_slot::<T, 9>(turn, d, transpose, add, from, to),
-                5 => rotate_slot::<T, 11>(turn, d, transpose, add, from, to),
-                6 => rotate_slot::<T, 13>(turn, d, transpose, add, from, to),
-                l => rotate_any(turn, 2 * l + 1, d, transpose, add, from, to),
+    /// Fills rows of `width` numbers, those of `edges` on: for each of `turns` the features of one end, of `from_width`, as the
+    /// edge sees them.
+    pub(super) fn turn_ends<T>(
+        turns: &[Vec<Turn>], d: Wigner<T>, edges: &[[usize; 2]], from: &[T], from_width: usize, to: &mut [T], width: usize,
+    ) {
+        for ((edge, ends), to) in edges.iter().enumerate().zip(to.chunks_exact_mut(width.max(1))) {
+            for (turns, node) in turns.iter().zip(ends) {
+                let from = &from[node * from_width..(node + 1) * from_width];
+                rotate::<T, false, false>(turns, d.of(edge), from, to);
             }
+        }
+    }
+}
+
+vectorised! {
+    /// Adds to the features of a node what rows of edges, `from` the first on, hold for it, turned back: for each
+    /// `(edge, end)` by the turns of that end, if there are any.
+    pub(super) fn add_turned_back<T>(
+        turns: &[Vec<Turn>], d: Wigner<T>, ends: &[(usize, usize)], first: usize, from: &[T], width: usize, to: &mut [T],
+    ) {
+        for &(edge, end) in ends {
+            if let Some(turns) = turns.get(end) {
+                rotate::<T, true, true>(turns, d.of(edge), &from[(edge - first) * width..][..width], to);
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Rows of `width` numbers as edges see them, or the other way.
+    pub(super) fn turn_rows<T>(turns: &[Turn], d: Wigner<T>, back: bool, from: &[T], width: usize, to: &mut [T]) {
+        let rows = from.chunks_exact(width.max(1)).zip(to.chunks_exact_mut(width.max(1)));
+        for (edge, (from, to)) in rows.enumerate() {
+            match back {
+                true => rotate::<T, true, false>(turns, d.of(edge), from, to),
+                false => rotate::<T, false, false>(turns, d.of(edge), from, to),
+            }
+        }
+    }
+}
+
+/// `to = D from` (or `D^T from`), slot by slot; or that added.
+#[inline(always)]
+fn rotate<T: Real, const TRANSPOSE: bool, const ADD: bool>(turns: &[Turn], d: &[T], from: &[T], to: &mut [T]) {
+    for turn in turns {
+        let d = &d[turn.start..];
+        match turn.l {
+            0 => {
+                let (a, b) = (turn.from[0], turn.to[0]);
+                let (x, y) = (&from[a..a + turn.channels], &mut to[b..b + turn.channels]);
+                match ADD {
+                    true => y.iter_mut().zip(x).for_each(|(y, x)| *y += *x),
+                    false => y.copy_from_slice(x),
+                }
+            }
+            1 => rotate_slot::<T, 3, TRANSPOSE, ADD>(turn, d, from, to),
+            2 => rotate_slot::<T, 5, TRANSPOSE, ADD>(turn, d, from, to),
+            3 => rotate_slot::<T, 7, TRANSPOSE, ADD>(turn, d, from, to),
+            4 => rotate_slot::<T, 9, TRANSPOSE, ADD>(turn, d, from, to),
+            5 => rotate_slot::<T, 11, TRANSPOSE, ADD>(turn, d, from, to),
+            6 => rotate_slot::<T, 13, TRANSPOSE, ADD>(turn, d, from, to),
+            l => rotate_any(turn, 2 * l + 1, d, TRANSPOSE, ADD, from, to),
         }
     }
 }
@@ -63,7 +118,12 @@ impl Turn {
 }
 
 #[inline(always)]
-fn rotate_slot<T: Real, const N: usize>(turn: &Turn, d: &[T], transpose: bool, add: bool, from: &[T], to: &mut [T]) {
+fn rotate_slot<T: Real, const N: usize, const TRANSPOSE: bool, const ADD: bool>(
+    turn: &Turn,
+    d: &[T],
+    from: &[T],
+    to: &mut [T],
+) {
     let (Some(columns), Some(rows), Some(d)) =
         (turn.from.first_chunk::<N>(), turn.to.first_chunk::<N>(), d.as_chunks::<N>().0.first_chunk::<N>())
     else {
@@ -72,13 +132,10 @@ fn rotate_slot<T: Real, const N: usize>(turn: &Turn, d: &[T], transpose: bool, a
     };
     let mut c = 0;
     while c < turn.channels {
-        c += match (turn.channels - c, transpose) {
-            (16.., true) => rotate_lanes::<T, N, 16, true>([columns, rows], c, d, add, from, to),
-            (16.., false) => rotate_lanes::<T, N, 16, false>([columns, rows], c, d, add, from, to),
-            (8.., true) => rotate_lanes::<T, N, 8, true>([columns, rows], c, d, add, from, to),
-            (8.., false) => rotate_lanes::<T, N, 8, false>([columns, rows], c, d, add, from, to),
-            (_, true) => rotate_lanes::<T, N, 1, true>([columns, rows], c, d, add, from, to),
-            (_, false) => rotate_lanes::<T, N, 1, false>([columns, rows], c, d, add, from, to),
+        c += match turn.channels - c {
+            16.. => rotate_lanes::<T, N, 16, TRANSPOSE, ADD>([columns, rows], c, d, from, to),
+            8.. => rotate_lanes::<T, N, 8, TRANSPOSE, ADD>([columns, rows], c, d, from, to),
+            _ => rotate_lanes::<T, N, 1, TRANSPOSE, ADD>([columns, rows], c, d, from, to),
         };
     }
 }
@@ -86,11 +143,10 @@ fn rotate_slot<T: Real, const N: usize>(turn: &Turn, d: &[T], transpose: bool, a
 /// `LANES` adjacent channels from `c` on; returns their number.
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "unrolled, which keeps the numbers in registers")]
-fn rotate_lanes<T: Real, const N: usize, const LANES: usize, const TRANSPOSE: bool>(
+fn rotate_lanes<T: Real, const N: usize, const LANES: usize, const TRANSPOSE: bool, const ADD: bool>(
     [columns, rows]: [&[usize; N]; 2],
     c: usize,
     d: &[[T; N]; N],
-    add: bool,
     from: &[T],
     to: &mut [T],
 ) -> usize {
@@ -101,7 +157,7 @@ fn rotate_lanes<T: Real, const N: usize, const LANES: usize, const TRANSPOSE: bo
     for k in 0..N {
         let y = &mut to[rows[k] + c..][..LANES];
         let mut sum = [T::zero(); LANES];
-        if add {
+        if ADD {
             sum.copy_from_slice(y);
         }
         for j in 0..N {
