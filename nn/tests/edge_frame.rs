@@ -17,6 +17,9 @@ use tesseral_nn::equivariant::so2::{EdgeProduct, NodeProduct};
 use tesseral_nn::equivariant::spherical_harmonics::spherical_harmonics;
 use tesseral_nn::equivariant::tensor_product::{SeparateWeights, TensorProduct};
 use tesseral_nn::equivariant::wigner::wigner_d;
+use tesseral_nn::kernels::backward_from;
+use tesseral_nn::kernels::reverse::foreign_operations;
+use tesseral_nn::layers::activation::add;
 use tesseral_nn::rng::Streams;
 use tesseral_nn::{Init, Parameters};
 
@@ -153,6 +156,31 @@ proptest! {
     }
 
     #[test]
+    fn a_sorted_map_is_the_map_itself(input in irreps(), output in prop::collection::vec(irreps(), 1..4), seed in 0u64..1000) {
+        // Equal irreps apart from each other, as the output of stage 1 has them.
+        let output = concat(&output.iter().collect::<Vec<_>>());
+        let p = parameters(seed);
+        let x = Var::from_tensor(&random(&p, "x", 5, input.dim())).unwrap();
+        let cotangent = random(&p, "cotangent", 5, output.dim());
+        for convention in [Convention::V06, Convention::V035] {
+            let scope = p.root().enter(format!("{convention:?}"));
+            let plain = Linear::new(&scope, &input, &output, 1, true, convention).unwrap();
+            let sorted = Linear::sorted(&scope, &input, &output, true, convention).unwrap();
+            let expected = Layout::new(&output).to_e3nn().apply(&plain.forward_plain(&x).unwrap()).unwrap();
+            let found = sorted.output().to_e3nn_of(&output).apply(&sorted.forward_plain(&x).unwrap()).unwrap();
+            prop_assert!(largest(&found, &expected) < 1e-12);
+            let grads = |y: &Tensor| (y * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
+            let (found, expected) = (grads(&found), grads(&expected));
+            for (name, v) in p.to_vec() {
+                if let Some(expected) = expected.get(v.as_tensor()) {
+                    prop_assert!(largest(found.get(v.as_tensor()).unwrap(), expected) < 1e-11, "{name}");
+                }
+            }
+            prop_assert!(largest(found.get(&x).unwrap(), expected.get(&x).unwrap()) < 1e-11);
+        }
+    }
+
+    #[test]
     fn linear_gate_and_norm_commute_with_rotations(input in irreps(), wanted in irreps(), r in rotation(), seed in 0u64..1000) {
         let p = parameters(seed);
         let layout = Layout::new(&input);
@@ -208,6 +236,39 @@ fn a_map_added_to_rows_is_the_sum_of_both() {
         }
     }
     assert!(map.forward_added(&x, &Segment::runs(&classes), &base.narrow(0, 0, 3).unwrap()).is_err());
+}
+
+/// Operations that add to gradients as they compute them, in our pass, against candle's own, which adds them up itself.
+#[test]
+fn gradients_that_meet_are_sums() {
+    let irreps: Irreps = "8x0e+3x1o+2x2e".parse().unwrap();
+    let (p, rows, loops) = (parameters(3), 300, 4);
+    let frames = frames(20, rows, loops);
+    let [x, y] =
+        [("x", 20), ("y", rows)].map(|(n, rows)| Var::from_tensor(&random(&p, n, rows, irreps.dim())).unwrap());
+    let map = Linear::new(&p.root().enter("map"), &irreps, &irreps, 1, true, Convention::V06).unwrap();
+    let norm = LayerNorm::new(&p.root().enter("norm"), &irreps, NormOptions::default()).unwrap();
+    let product = NodeProduct::new(&irreps, &irreps, 2, &irreps, Convention::V06);
+    let weights = SeparateWeights::new(&p.root().enter("product"), product.product().paths()).unwrap();
+    let twice = |z: &Tensor| product.forward(&frames, &x, z, &weights, loops).unwrap();
+    // Each of them reads y; the weights of the map, the weights of the product and x are read twice too.
+    let one_class = Segment::runs(&vec![0; rows]);
+    let unbiased = Linear::new(&p.root().enter("unbiased"), &irreps, &irreps, 1, false, Convention::V06).unwrap();
+    let normed = norm.forward(&y, std::slice::from_ref(&(0..rows)), Some(&frames)).unwrap();
+    let added = unbiased.forward_added(&y, &one_class, &y).unwrap();
+    let parts = [twice(&y), map.forward_plain(&y).unwrap(), normed, added, twice(&map.forward_plain(&y).unwrap())];
+    let sum = parts.iter().skip(1).fold(add(&parts[0], &y).unwrap(), |sum, part| add(&sum, part).unwrap());
+    let sum = add(&sum, &sum).unwrap();
+    assert_eq!(foreign_operations(&sum), 0);
+    let cotangent = random(&p, "cotangent", rows, irreps.dim());
+    let ours = backward_from(&sum, &cotangent).unwrap();
+    let candles = (&sum * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
+    let parameters = p.to_vec().into_iter().map(|(_, v)| v.as_tensor().clone());
+    for v in [x.as_tensor().clone(), y.as_tensor().clone()].into_iter().chain(parameters) {
+        if let Some(expected) = candles.get(&v) {
+            assert!(largest(ours.get(&v).unwrap(), expected) < 1e-9, "{:?}", v.dims());
+        }
+    }
 }
 
 #[test]

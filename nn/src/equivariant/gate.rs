@@ -33,8 +33,20 @@ impl Activation {
     fn values<T: Real, V: Vectors<T>>(self, v: V, x: &[T], value: &mut [T]) {
         let factor = v.splat(T::of(self.factor()));
         match self {
-            Activation::Silu => vectors::update(v, [x], [value], #[inline(always)] |[x], _| [v.mul(factor, v.mul(x, v.sigmoid(x)))]),
-            Activation::Sigmoid => vectors::update(v, [x], [value], #[inline(always)] |[x], _| [v.mul(factor, v.sigmoid(x))]),
+            Activation::Silu => vectors::update(
+                v,
+                [x],
+                [value],
+                #[inline(always)]
+                |[x], _| [v.mul(factor, v.mul(x, v.sigmoid(x)))],
+            ),
+            Activation::Sigmoid => vectors::update(
+                v,
+                [x],
+                [value],
+                #[inline(always)]
+                |[x], _| [v.mul(factor, v.sigmoid(x))],
+            ),
             Activation::Tanh => value.iter_mut().zip(x).for_each(|(value, x)| *value = T::of(self.factor()) * x.tanh()),
         }
     }
@@ -44,16 +56,28 @@ impl Activation {
     fn evaluate<T: Real, V: Vectors<T>>(self, v: V, x: &[T], value: &mut [T], slope: &mut [T]) {
         let (factor, one) = (v.splat(T::of(self.factor())), v.splat(T::one()));
         match self {
-            Activation::Silu => vectors::update(v, [x], [value, slope], #[inline(always)] |[x], _| {
-                let s = v.sigmoid(x);
-                let of_s = v.mul(factor, s);
-                [v.mul(x, of_s), v.mul(of_s, v.mul_add(x, v.sub(one, s), one))]
-            }),
-            Activation::Sigmoid => vectors::update(v, [x], [value, slope], #[inline(always)] |[x], _| {
-                let s = v.sigmoid(x);
-                let of_s = v.mul(factor, s);
-                [of_s, v.mul(of_s, v.sub(one, s))]
-            }),
+            Activation::Silu => vectors::update(
+                v,
+                [x],
+                [value, slope],
+                #[inline(always)]
+                |[x], _| {
+                    let s = v.sigmoid(x);
+                    let of_s = v.mul(factor, s);
+                    [v.mul(x, of_s), v.mul(of_s, v.mul_add(x, v.sub(one, s), one))]
+                },
+            ),
+            Activation::Sigmoid => vectors::update(
+                v,
+                [x],
+                [value, slope],
+                #[inline(always)]
+                |[x], _| {
+                    let s = v.sigmoid(x);
+                    let of_s = v.mul(factor, s);
+                    [of_s, v.mul(of_s, v.sub(one, s))]
+                },
+            ),
             Activation::Tanh => {
                 let factor = T::of(self.factor());
                 for ((x, value), slope) in x.iter().zip(value).zip(slope) {

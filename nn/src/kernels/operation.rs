@@ -1,7 +1,7 @@
 //! From a forward and a backward function over slices to a differentiable candle operation.
 
-use super::{Real, rows};
 use super::reverse::{Record, forget, remember};
+use super::{Real, rows};
 use candle_core::backend::BackendStorage;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, TensorId,

@@ -157,3 +157,69 @@ fn load<T: Real, V: Vectors<T>>(v: V, x: &[T], first: usize) -> V::Vector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every operation against the same one number by number.
+    fn equals_single_numbers<T: Real, V: Vectors<T>>(v: V, tolerance: f64) {
+        let close = |found: T, expected: f64, least: f64| {
+            let found = found.to_f64();
+            assert!((found - expected).abs() <= tolerance * expected.abs().max(least), "{found} instead of {expected}");
+        };
+        let [a, b, c] = [0.3, 1.7, 2.9].map(|f: f64| std::array::from_fn(|k| T::of((k as f64 * f).sin() + 1.5)));
+        let [va, vb, vc] = [&a, &b, &c].map(|x| v.load(x));
+        let results = [
+            (v.splat(T::of(0.75)), [0.75; LANES]),
+            (v.add(va, vb), std::array::from_fn(|k| a[k].to_f64() + b[k].to_f64())),
+            (v.sub(va, v.mul(vb, vc)), std::array::from_fn(|k| a[k].to_f64() - b[k].to_f64() * c[k].to_f64())),
+            (v.mul_add(va, vb, vc), std::array::from_fn(|k| a[k].to_f64() * b[k].to_f64() + c[k].to_f64())),
+            (v.div(va, vb), std::array::from_fn(|k| a[k].to_f64() / b[k].to_f64())),
+            (v.sigmoid(va), std::array::from_fn(|k| 1.0 / (1.0 + (-a[k].to_f64()).exp()))),
+        ];
+        for (found, expected) in results {
+            let mut numbers = [T::zero(); LANES];
+            v.store(found, &mut numbers);
+            numbers.into_iter().zip(expected).for_each(|(found, expected)| close(found, expected, 1.0));
+        }
+        for first in (-86..87).step_by(LANES) {
+            let x: [T; LANES] = std::array::from_fn(|k| T::of((first + k as i32) as f64 * 0.999));
+            let mut found = [T::zero(); LANES];
+            v.store(v.exp(v.load(&x)), &mut found);
+            found.into_iter().zip(x).for_each(|(found, x)| close(found, x.to_f64().exp(), 0.0));
+        }
+        let mut limits = [T::of(f64::NAN); LANES];
+        (limits[1], limits[2]) = (T::of(-1e9), T::of(1e9));
+        v.store(v.exp(v.load(&limits)), &mut limits);
+        assert!(limits[0].to_f64().is_nan() && limits[1].to_f64() < 1e-37 && limits[2].to_f64() > 1e37);
+    }
+
+    #[test]
+    fn every_kind_of_vector_computes_as_numbers_do() {
+        equals_single_numbers::<f64, _>(Portable, 1e-15);
+        equals_single_numbers::<f32, _>(Portable, 1e-6);
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected;
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                // SAFETY: just looked.
+                equals_single_numbers::<f32, _>(unsafe { Avx2::new() }, 1e-6);
+            }
+            if is_x86_feature_detected!("avx512f") {
+                // SAFETY: just looked.
+                equals_single_numbers::<f32, _>(unsafe { Avx512::new() }, 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn slices_of_every_length_are_updated_whole() {
+        for n in [0, 1, 15, 16, 17, 40] {
+            let x: Vec<f64> = (0..n).map(f64::from).collect();
+            let (mut y, mut z) = (vec![1.0; n as usize], vec![2.0; n as usize]);
+            update(Portable, [&x], [&mut y, &mut z], |[x], [y, z]| [Portable.add(x, y), Portable.mul(x, z)]);
+            assert!((0..x.len()).all(|k| y[k] == k as f64 + 1.0 && z[k] == 2.0 * k as f64), "{n}: {y:?} {z:?}");
+        }
+    }
+}

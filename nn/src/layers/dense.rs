@@ -144,3 +144,35 @@ impl Operation for DenseOp {
         Ok(vec![dx, dw, db])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::activation::silu;
+    use crate::rng::Streams;
+    use crate::{Parameters, kernels::backward_from};
+    use candle_core::{DType, Device, Var};
+
+    #[test]
+    fn silu_in_the_same_pass_is_silu_before() {
+        for dtype in [DType::F64, DType::F32] {
+            let p = Parameters::new(Streams::new(4), dtype, &Device::Cpu);
+            let dense = Dense::new(&p.root(), 37, 20).unwrap();
+            let values = |n: usize| (0..n).map(|k| 3.0 * (k as f64 * 0.7).sin()).collect::<Vec<_>>();
+            let tensor = |n, m| Tensor::from_vec(values(n * m), (n, m), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let x = Var::from_tensor(&tensor(300, 37)).unwrap();
+            let (found, expected) = (dense.forward_after_silu(&x).unwrap(), dense.forward(&silu(&x).unwrap()).unwrap());
+            let far = |a: &Tensor, b: &Tensor| {
+                let distance = (a - b).unwrap().abs().unwrap().max_all().unwrap();
+                distance.to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap()
+            };
+            let tolerance = if dtype == DType::F64 { 1e-11 } else { 1e-3 };
+            assert!(far(&found, &expected) < tolerance);
+            let cotangent = tensor(300, 20);
+            let [found, expected] = [&found, &expected].map(|y| backward_from(y, &cotangent).unwrap());
+            for v in [x.as_tensor(), &dense.weight, &dense.bias] {
+                assert!(far(found.get(v).unwrap(), expected.get(v).unwrap()) < tolerance);
+            }
+        }
+    }
+}

@@ -5,9 +5,10 @@
 //! is left alone, and its step count too.
 
 use super::clip::{Clip, squared_norm};
-use super::elementwise::{AdamPass, AdamScalars, HostMoments};
+use super::elementwise::{AdamPass, AdamScalars, HostMoments, PARALLEL};
 use super::gradients::GradientSource;
 use super::group::ParamGroup;
+use crate::kernels::parallel;
 use crate::{Error, Parameters, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
@@ -167,9 +168,8 @@ impl AdamW {
                 what: format!("expected a finite number from 0 on, found {learning_rate}"),
             });
         }
-        let mut squares = 0.0;
         let mut present = Vec::with_capacity(self.slots.len());
-        for (i, slot) in self.slots.iter().enumerate() {
+        for slot in &mut self.slots {
             let Some(gradient) = gradients.gradient(&slot.name, &slot.variable) else { continue };
             if gradient.dims() != slot.variable.dims() || gradient.dtype() != slot.variable.dtype() {
                 return Err(Error::Shape {
@@ -178,22 +178,22 @@ impl AdamW {
                     found: format!("{:?} {:?}", gradient.dims(), gradient.dtype()),
                 });
             }
-            let square = squared_norm(gradient)?;
-            if !square.is_finite() {
-                return Err(Error::NonFinite { what: format!("gradient of {}", slot.name), step: slot.steps + 1 });
-            }
-            squares += square;
-            present.push((i, gradient.contiguous()?.detach()));
+            let gradient = gradient.contiguous()?.detach();
+            present.push(Present { slot, gradient, square: 0.0, result: Ok(()) });
         }
-        let gradient_norm = squares.sqrt();
+        by_size(&mut present, |p| Ok(p.square = squared_norm(&p.gradient)?))?;
+        if let Some(Present { slot, .. }) = present.iter().find(|p| !p.square.is_finite()) {
+            return Err(Error::NonFinite { what: format!("gradient of {}", slot.name), step: slot.steps + 1 });
+        }
+        let gradient_norm = present.iter().map(|p| p.square).sum::<f64>().sqrt();
         let (clip_factor, limit) = self.config.clip.factor_and_limit(gradient_norm);
         let updated = present.len();
-        for (i, gradient) in present {
-            let slot = &mut self.slots[i];
-            slot.steps += 1;
-            let scalars = slot.scalars(&self.config, learning_rate, clip_factor, limit);
-            slot.update(&gradient, scalars)?;
-        }
+        let config = &self.config;
+        by_size(&mut present, |p| {
+            p.slot.steps += 1;
+            let scalars = p.slot.scalars(config, learning_rate, clip_factor, limit);
+            p.slot.update(&p.gradient, scalars)
+        })?;
         Ok(StepReport { gradient_norm, clip_factor, updated })
     }
 
@@ -293,6 +293,23 @@ impl AdamW {
         }
         Ok(())
     }
+}
+
+/// A parameter with a gradient.
+struct Present<'a> {
+    slot: &'a mut Slot,
+    gradient: Tensor,
+    /// Sum of the squares of the gradient.
+    square: f64,
+    result: Result<()>,
+}
+
+/// Each large parameter on all threads, one after the other, and the small ones side by side.
+fn by_size(all: &mut [Present], body: impl Fn(&mut Present) -> Result<()> + Sync) -> Result<()> {
+    let large = |p: &&mut Present| p.gradient.elem_count() >= PARALLEL;
+    all.iter_mut().filter(large).for_each(|p| p.result = body(p));
+    parallel::for_each(all.iter_mut().filter(|p| !large(p)), |p| p.result = body(p));
+    all.iter_mut().try_for_each(|p| std::mem::replace(&mut p.result, Ok(())))
 }
 
 impl Slot {

@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, InplaceOp2, Layout};
 use std::cell::RefCell;
 
 /// Below this many elements one thread does all.
-const PARALLEL: usize = 1 << 13;
+pub(super) const PARALLEL: usize = 1 << 13;
 /// Elements of one task.
 const CHUNK: usize = 1 << 12;
 

@@ -82,7 +82,7 @@ impl Slot {
         (self.l > 0 && !packed.is_empty()).then(|| &packed[self.wigner..][..self.orders() * self.orders()])
     }
 
-    /// Columns of order `m` and the channels' part of what there is for all slots.
+    /// The part of this slot among numbers by channel.
     #[inline(always)]
     fn channels<'a, T>(&self, all: &'a [T]) -> &'a [T] {
         &all[self.weight..][..self.channels]

@@ -51,12 +51,7 @@ impl Tail {
     }
 
     /// Before the norm.
-    fn mix(
-        &self,
-        message: &Tensor,
-        old: &Tensor,
-        classes: &std::sync::Arc<[Segment]>,
-    ) -> Result<Tensor> {
+    fn mix(&self, message: &Tensor, old: &Tensor, classes: &std::sync::Arc<[Segment]>) -> Result<Tensor> {
         Ok(self.self_connection.forward_added(old, classes, &self.post.forward_plain(message)?)?)
     }
 
