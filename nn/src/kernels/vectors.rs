@@ -183,7 +183,7 @@ mod tests {
             v.store(found, &mut numbers);
             numbers.into_iter().zip(expected).for_each(|(found, expected)| close(found, expected, 1.0));
         }
-        for first in (-86..87).step_by(LANES) {
+        for first in (-86..70).step_by(LANES) {
             let x: [T; LANES] = std::array::from_fn(|k| T::of((first + k as i32) as f64 * 0.999));
             let mut found = [T::zero(); LANES];
             v.store(v.exp(v.load(&x)), &mut found);
