@@ -181,7 +181,10 @@ impl AdamW {
             let gradient = gradient.contiguous()?.detach();
             present.push(Present { slot, gradient, square: 0.0, result: Ok(()) });
         }
-        by_size(&mut present, |p| Ok(p.square = squared_norm(&p.gradient)?))?;
+        by_size(&mut present, |p| {
+            p.square = squared_norm(&p.gradient)?;
+            Ok(())
+        })?;
         if let Some(Present { slot, .. }) = present.iter().find(|p| !p.square.is_finite()) {
             return Err(Error::NonFinite { what: format!("gradient of {}", slot.name), step: slot.steps + 1 });
         }
