@@ -1,7 +1,8 @@
 //! The reverse pass over graphs of our own operations.
 //!
 //! candle's `backward` starts every gradient as zeros and adds to it. Most tensors are read once, so that costs two
-//! passes over the memory of all activations; here the first gradient moves in, and operations add later ones to it, some as they compute them.
+//! passes over the memory of all activations; here the first gradient moves in, and operations add later ones to it, some
+//! as they compute them.
 
 use super::operation::tensor;
 use super::rows::add_in_blocks;

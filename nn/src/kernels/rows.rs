@@ -218,7 +218,8 @@ pub fn build_beside<T: Real>(
     out.filled()
 }
 
-/// A matrix of `width` columns as [`build`] makes one, or what there is in `sum` already, and what `body` returns for each chunk.
+/// A matrix of `width` columns as [`build`] makes one, or what there is in `sum` already, and what `body` returns for each
+/// chunk.
 pub fn build_onto<T: Real, R: Send>(
     sum: Vec<T>,
     width: usize,

@@ -42,6 +42,11 @@ impl NormOp {
         Space::new(self.dim)
     }
 
+    /// For the channels of any slot.
+    fn space_of_channels<T: Real>(&self) -> Space<T> {
+        Space::new(self.slots.iter().map(|slot| slot.channels).max().unwrap_or(0))
+    }
+
     fn space_of_wigner<T: Real>(&self) -> Space<T> {
         Space::new(if self.frames.is_some() { self.packed } else { 0 })
     }
@@ -50,6 +55,12 @@ impl NormOp {
     #[inline(always)]
     fn read<T: Real>(&self, x: &[T], rows: &Range<usize>, out: &mut [Lanes<T>]) {
         side_by_side(View::rows(x, [rows.len(), self.dim], self.dim, rows.start * self.dim), out);
+    }
+
+    /// The channels of one order of a slot, as many as there is space for, from `column` on.
+    #[inline(always)]
+    fn read_channels<T: Real>(&self, x: &[T], rows: &Range<usize>, column: usize, out: &mut [Lanes<T>]) {
+        side_by_side(View::rows(x, [rows.len(), out.len()], self.dim, rows.start * self.dim + column), out);
     }
 
     /// The packed matrices D of these rows; of no row where all are the identity.
@@ -185,18 +196,22 @@ vectorised! {
 vectorised! {
     /// Adds the squares of the centred rows of `group` to the total of each slot that is divided.
     pub(super) fn add_squares<T, V>(v: V, op: &NormOp, group: &Range<usize>, x: &[T], mean: &[T], totals: &mut [f64]) {
-        let (mut columns, mut packed) = (op.space(), op.space_of_wigner());
+        let (mut columns, mut packed) = (op.space_of_channels(), op.space_of_wigner());
         let (columns, packed) = (columns.all(), packed.all());
         let mut sums = vec![[0.0; LANES]; totals.len()];
         let mut shift = [v.splat(T::zero()); MOST_ORDERS];
+        let turned = op.slots.iter().any(|slot| slot.divide && slot.l > 0);
         for rows in by_lanes(group) {
-            op.read(x, &rows, columns);
-            op.read_wigner(&rows, packed);
+            if turned {
+                op.read_wigner(&rows, packed);
+            }
             for (slot, total) in op.slots.iter().zip(&mut sums).filter(|(slot, _)| slot.divide) {
                 turn(v, slot, packed, mean, &mut shift);
                 for (column, shift) in slot.columns.iter().zip(&shift) {
+                    let columns = &mut columns[..slot.channels];
+                    op.read_channels(x, &rows, *column, columns);
                     let mut sum = v.splat(T::zero());
-                    for x in &columns[*column..][..slot.channels] {
+                    for x in columns {
                         let centred = v.sub(v.load(x), *shift);
                         sum = v.mul_add(centred, centred, sum);
                     }
@@ -304,7 +319,7 @@ vectorised! {
     ) {
         let (mut gradients, mut packed) = (op.space(), op.space_of_wigner());
         let (gradients, packed) = (gradients.all(), packed.all());
-        let mut columns = Space::new(op.slots.iter().map(|slot| slot.channels).max().unwrap_or(0));
+        let mut columns = op.space_of_channels();
         let columns = columns.all();
         let (mut shift, mut mean) = ([v.splat(T::zero()); MOST_ORDERS], [v.splat(T::zero()); MOST_ORDERS]);
         for rows in by_lanes(chunk) {
@@ -323,7 +338,7 @@ vectorised! {
                     turn(v, slot, packed, &ready.mean, &mut shift);
                     let columns = &mut columns[..slot.channels];
                     for (column, shift) in slot.columns.iter().zip(&shift) {
-                        side_by_side(View::rows(x, [rows.len(), slot.channels], op.dim, rows.start * op.dim + column), columns);
+                        op.read_channels(x, &rows, *column, columns);
                         for (dx, x) in gradients[*column..].iter_mut().zip(&*columns) {
                             v.store(v.mul_add(v.sub(*shift, v.load(x)), v.splat(*scale), v.load(dx)), dx);
                         }
