@@ -263,11 +263,12 @@ fn gradients_that_meet_are_sums() {
     let cotangent = random(&p, "cotangent", rows, irreps.dim());
     let ours = backward_from(&sum, &cotangent).unwrap();
     let candles = (&sum * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
-    let parameters = p.to_vec().into_iter().map(|(_, v)| v.as_tensor().clone());
-    for v in [x.as_tensor().clone(), y.as_tensor().clone()].into_iter().chain(parameters) {
-        if let Some(expected) = candles.get(&v) {
-            assert!(largest(ours.get(&v).unwrap(), expected) < 1e-9, "{:?}", v.dims());
-        }
+    let read =
+        |(name, _): &(String, Var)| ["map", "norm", "product", "unbiased"].iter().any(|part| name.starts_with(part));
+    let parameters = p.to_vec().into_iter().filter(read).map(|(_, v)| v);
+    for v in [x, y].into_iter().chain(parameters) {
+        let [ours, candles] = [&ours, &candles].map(|gradients| gradients.get(&v).unwrap());
+        assert!(largest(ours, candles) < 1e-9, "{:?}", v.dims());
     }
 }
 

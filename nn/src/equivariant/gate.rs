@@ -31,55 +31,46 @@ impl Activation {
     /// Values.
     #[inline(always)]
     fn values<T: Real, V: Vectors<T>>(self, v: V, x: &[T], value: &mut [T]) {
-        let factor = v.splat(T::of(self.factor()));
+        let factor = T::of(self.factor());
         match self {
             Activation::Silu => vectors::update(
                 v,
                 [x],
                 [value],
                 #[inline(always)]
-                |[x], _| [v.mul(factor, v.mul(x, v.sigmoid(x)))],
+                |[x], _| [silu(v, factor, x)[0]],
             ),
             Activation::Sigmoid => vectors::update(
                 v,
                 [x],
                 [value],
                 #[inline(always)]
-                |[x], _| [v.mul(factor, v.sigmoid(x))],
+                |[x], _| [sigmoid(v, factor, x)[0]],
             ),
-            Activation::Tanh => value.iter_mut().zip(x).for_each(|(value, x)| *value = T::of(self.factor()) * x.tanh()),
+            Activation::Tanh => value.iter_mut().zip(x).for_each(|(value, x)| *value = factor * x.tanh()),
         }
     }
 
     /// Values and derivatives.
     #[inline(always)]
     fn evaluate<T: Real, V: Vectors<T>>(self, v: V, x: &[T], value: &mut [T], slope: &mut [T]) {
-        let (factor, one) = (v.splat(T::of(self.factor())), v.splat(T::one()));
+        let factor = T::of(self.factor());
         match self {
             Activation::Silu => vectors::update(
                 v,
                 [x],
                 [value, slope],
                 #[inline(always)]
-                |[x], _| {
-                    let s = v.sigmoid(x);
-                    let of_s = v.mul(factor, s);
-                    [v.mul(x, of_s), v.mul(of_s, v.mul_add(x, v.sub(one, s), one))]
-                },
+                |[x], _| silu(v, factor, x),
             ),
             Activation::Sigmoid => vectors::update(
                 v,
                 [x],
                 [value, slope],
                 #[inline(always)]
-                |[x], _| {
-                    let s = v.sigmoid(x);
-                    let of_s = v.mul(factor, s);
-                    [of_s, v.mul(of_s, v.sub(one, s))]
-                },
+                |[x], _| sigmoid(v, factor, x),
             ),
             Activation::Tanh => {
-                let factor = T::of(self.factor());
                 for ((x, value), slope) in x.iter().zip(value).zip(slope) {
                     let t = x.tanh();
                     (*value, *slope) = (factor * t, factor * (T::one() - t * t));
@@ -87,6 +78,22 @@ impl Activation {
             }
         }
     }
+}
+
+/// Value and derivative.
+#[inline(always)]
+fn silu<T: Real, V: Vectors<T>>(v: V, factor: T, x: V::Vector) -> [V::Vector; 2] {
+    let (s, one) = (v.sigmoid(x), v.splat(T::one()));
+    let scaled = v.mul(v.splat(factor), s);
+    [v.mul(x, scaled), v.mul(scaled, v.mul_add(x, v.sub(one, s), one))]
+}
+
+/// Value and derivative.
+#[inline(always)]
+fn sigmoid<T: Real, V: Vectors<T>>(v: V, factor: T, x: V::Vector) -> [V::Vector; 2] {
+    let s = v.sigmoid(x);
+    let scaled = v.mul(v.splat(factor), s);
+    [scaled, v.mul(scaled, v.sub(v.splat(T::one()), s))]
 }
 
 /// A run of scalar columns: input, output, radial channel.

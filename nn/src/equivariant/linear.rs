@@ -23,6 +23,11 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// So many rows of class 0.
+    pub fn whole(rows: usize) -> Arc<[Segment]> {
+        Arc::from([Segment { class: 0, rows: 0..rows }])
+    }
+
     /// Runs of equal classes.
     pub fn runs(classes: &[usize]) -> Arc<[Segment]> {
         let mut segments: Vec<Segment> = Vec::new();
@@ -133,8 +138,9 @@ impl Linear {
         Self::declare(scope, Tables::new(input, output, classes, convention), bias)
     }
 
-    /// The same map with one class and the same weights, whose output comes sorted and simplified, as [`Self::output`]
-    /// tells: worth it where there are many slots of few channels.
+    /// The map of [`Self::new`] with one class, same parameters in the same order, whose output comes sorted and
+    /// simplified, in the layout [`Self::output`]; [`Layout::to_e3nn_of`] leads from there to `output`. Worth it where
+    /// there are many slots of few channels.
     ///
     /// # Errors
     /// As there.
@@ -170,7 +176,7 @@ impl Linear {
     /// As [`Self::forward`] of a map without bias, added to `base` `[rows, output dim]`.
     ///
     /// # Errors
-    /// As there, or a bias.
+    /// As there; a map with a bias, a base of another shape.
     pub fn forward_added(&self, x: &Tensor, segments: &Arc<[Segment]>, base: &Tensor) -> Result<Tensor> {
         self.check(x, segments)?;
         let expected = (x.dims2()?.0, self.tables.map.output.dim());
@@ -202,8 +208,7 @@ impl Linear {
     /// # Errors
     /// As there.
     pub fn forward_plain(&self, x: &Tensor) -> Result<Tensor> {
-        let whole = Segment { class: 0, rows: 0..x.dims2()?.0 };
-        self.forward(x, &Arc::from([whole]))
+        self.forward(x, &Segment::whole(x.dims2()?.0))
     }
 }
 

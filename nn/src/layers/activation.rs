@@ -108,19 +108,14 @@ impl Operation for Add {
         wanted: &[bool],
         mut sums: Vec<Vec<T>>,
     ) -> Result<Vec<Vec<T>>> {
-        // To those that have a sum first: the last may take `dy` as it is.
-        let mut order: Vec<usize> = (0..2).filter(|k| wanted[*k]).collect();
-        order.sort_by_key(|k| sums[*k].is_empty());
-        let last = order.pop();
-        for k in order {
-            match sums[k].is_empty() {
-                true => sums[k] = dy.clone(),
-                false => rows::add_in_blocks(&mut sums[k], &dy),
+        let last = usize::from(wanted[1]);
+        if wanted[0] && last == 1 {
+            match sums[0].is_empty() {
+                true => sums[0] = dy.clone(),
+                false => rows::add_in_blocks(&mut sums[0], &dy),
             }
         }
-        if let Some(last) = last {
-            sums[last] = added(std::mem::take(&mut sums[last]), dy);
-        }
+        sums[last] = added(std::mem::take(&mut sums[last]), dy);
         Ok(sums)
     }
 }

@@ -56,7 +56,7 @@ impl Dense {
         self.apply(x, false)
     }
 
-    /// The layer after [`silu`](super::activation::silu), in one pass: `silu(x) W^T + b`.
+    /// The layer after [`silu`](super::activation::silu), in one pass: `silu(x) W^T + b`, `[rows, inputs]` -> `[rows, outputs]`.
     ///
     /// # Errors
     /// As [`Self::forward`].

@@ -210,6 +210,24 @@ mod tests {
         }
     }
 
+    /// Machines with AVX-512 take other squares.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn squares_of_eight() {
+        if !std::arch::is_x86_feature_detected!("avx") {
+            return;
+        }
+        let (from_stride, to_stride) = (SIDE + 3, SIDE + 5);
+        let from: Vec<f32> = (0..SIDE * from_stride).map(|k| k as f32).collect();
+        let mut to = vec![-1.0; SIDE * to_stride];
+        // SAFETY: just looked; eight rows of eight are there on both sides.
+        unsafe { square(from.as_ptr(), from_stride, to.as_mut_ptr(), to_stride) };
+        for (k, x) in to.into_iter().enumerate() {
+            let (i, j) = (k / to_stride, k % to_stride);
+            assert_eq!(x, if j < SIDE { from[j * from_stride + i] } else { -1.0 }, "{i} {j}");
+        }
+    }
+
     #[test]
     fn in_both_precisions() {
         every_element_in_its_place::<f32>();

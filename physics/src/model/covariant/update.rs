@@ -57,10 +57,7 @@ impl Tail {
 
     fn skip(&self, new: Tensor, old: &Tensor) -> Result<Tensor> {
         Ok(match &self.skip {
-            Some(linear) => {
-                let rows = 0..old.dims2()?.0;
-                linear.forward_added(old, &std::sync::Arc::from([Segment { class: 0, rows }]), &new)?
-            }
+            Some(linear) => linear.forward_added(old, &Segment::whole(old.dims2()?.0), &new)?,
             None => add(&new, old)?,
         })
     }
