@@ -9,7 +9,6 @@ use crate::kernels::{Array, Operation, Real, apply, rows};
 use crate::{Init, Result, Scope};
 use candle_core::Tensor;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -293,11 +292,12 @@ impl Operation for LinearOp {
         let w = &*t.weights(inputs[1].data);
         let (map, din, dout) = (&t.map, t.map.input.dim(), t.map.output.dim());
         let biases = inputs.get(2).filter(|_| self.third == Third::Bias).map_or(0, |bias| bias.data.len());
-        // What a group of rows adds to the gradients of the weights of its classes, then of the biases.
+        // What a group of rows adds to the gradients of weights and biases.
         let groups = rows::groups(std::slice::from_ref(&(0..x.len() / din.max(1))));
-        let dx_width = if wanted[0] { din } else { 0 };
+        let (dx_width, weights_wanted) = (if wanted[0] { din } else { 0 }, if wanted[1] { w.len() } else { 0 });
         let (dx, shared) = rows::build_onto(next_sum(), dx_width, &groups, |group, dx| {
-            let (mut weights, mut bias) = (BTreeMap::<usize, Vec<T>>::new(), vec![T::zero(); biases]);
+            let mut weights = vec![T::zero(); weights_wanted];
+            let mut bias = vec![T::zero(); biases];
             for Segment { class, rows } in self.segments_of(&group) {
                 let (x, dy) = (&x[rows.start * din..rows.end * din], &dy[rows.start * dout..rows.end * dout]);
                 if wanted[0] {
@@ -305,8 +305,7 @@ impl Operation for LinearOp {
                     map.add_back(w, class, dy, dx);
                 }
                 if wanted[1] {
-                    let of_class = weights.entry(class).or_insert_with(|| vec![T::zero(); map.weights_of_class()]);
-                    map.add_gradients([x, dy], of_class);
+                    map.add_gradients(class, [x, dy], &mut weights);
                 }
             }
             if biases > 0 {
@@ -319,14 +318,12 @@ impl Operation for LinearOp {
             }
             (weights, bias)
         });
-        let mut weights = vec![T::zero(); if wanted[1] { w.len() } else { 0 }];
-        for (class, of_class) in shared.iter().flat_map(|(weights, _)| weights) {
-            map.add_class(*class, of_class, &mut weights);
-        }
+        let (weights, bias): (Vec<_>, Vec<_>) = shared.into_iter().unzip();
+        let weights = rows::sum(weights_wanted, weights);
         let mut gradients = vec![dx, added(next_sum(), t.declared(weights))];
         if inputs.len() == 3 {
             let third = match self.third {
-                Third::Bias => rows::sum(biases, shared.iter().map(|(_, bias)| bias.as_slice()).collect()),
+                Third::Bias => rows::sum(biases, bias),
                 Third::Base => dy,
             };
             gradients.push(added(next_sum(), third));

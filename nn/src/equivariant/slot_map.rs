@@ -59,33 +59,22 @@ impl SlotMap {
         }
     }
 
-    /// Elements of the weights of one class.
-    pub(super) fn weights_of_class(&self) -> usize {
-        self.paths.iter().map(|path| path.shape[0] * path.shape[1]).sum()
+    /// Elements of the weights of all classes.
+    pub(super) fn weights(&self) -> usize {
+        self.paths.iter().map(|path| path.shape[0] * self.classes * path.shape[1]).sum()
     }
 
-    /// Adds to `dw`, the gradients of the weights of one class (paths in their order, `[input, output]` each), what follows
-    /// from rows of this class, those of `x` and of the gradients `dy`.
-    pub(super) fn add_gradients<T: Real>(&self, [x, dy]: [&[T]; 2], dw: &mut [T]) {
+    /// Adds to `dw`, the gradients of all weights, what follows from rows of one class, those of `x` and of the gradients `dy`.
+    pub(super) fn add_gradients<T: Real>(&self, class: usize, [x, dy]: [&[T]; 2], dw: &mut [T]) {
         let (din, dout) = (self.input.dim(), self.output.dim());
         let count = x.len() / din.max(1);
         for path in &self.paths {
-            for (a, b) in self.input.columns(path.input).iter().zip(self.output.columns(path.output)) {
-                let x = View::rows(x, [count, path.shape[0]], din, *a).t();
-                let dy = View::rows(dy, [count, path.shape[1]], dout, *b);
-                let mut to = ViewMut::rows(dw, path.shape, path.shape[1], path.offset / self.classes);
-                multiply(x, dy, &mut to, path.scale, true);
-            }
-        }
-    }
-
-    /// Adds gradients of one class as [`Self::add_gradients`] makes them to those of all weights.
-    pub(super) fn add_class<T: Real>(&self, class: usize, of_class: &[T], dw: &mut [T]) {
-        for path in &self.paths {
             let [ins, outs] = path.shape;
-            for (u, row) in of_class[path.offset / self.classes..].chunks_exact(outs.max(1)).take(ins).enumerate() {
-                let to = &mut dw[path.offset + (u * self.classes + class) * outs..][..outs];
-                to.iter_mut().zip(row).for_each(|(sum, g)| *sum += *g);
+            let mut dw = ViewMut::rows(dw, path.shape, self.classes * outs, path.offset + class * outs);
+            for (a, b) in self.input.columns(path.input).iter().zip(self.output.columns(path.output)) {
+                let x = View::rows(x, [count, ins], din, *a).t();
+                let dy = View::rows(dy, [count, outs], dout, *b);
+                multiply(x, dy, &mut dw, path.scale, true);
             }
         }
     }

@@ -105,12 +105,17 @@ pub fn build_pair_and<T: Real, R: Send>(
     (a.filled(), b.filled(), results.into_iter().flatten().collect())
 }
 
-/// The terms, each of this length, added up in order.
-pub fn sum<T: Real>(length: usize, terms: Vec<&[T]>) -> Vec<T> {
-    let blocks = (0..length).step_by(BLOCK).map(|start| start..(start + BLOCK).min(length));
-    build_parts(blocks.map(|at| (at.len(), at)), |at, out| {
-        terms.iter().for_each(|term| add(out, &term[at.clone()]));
-    })
+/// The terms, each of this length, added up in order; zeros if there is none.
+pub fn sum<T: Real>(length: usize, terms: Vec<Vec<T>>) -> Vec<T> {
+    let mut terms = terms.into_iter();
+    let mut sum = terms.next().unwrap_or_else(|| vec![T::zero(); length]);
+    let others = terms.as_slice();
+    if !others.is_empty() {
+        parallel::for_each(sum.chunks_mut(BLOCK).enumerate(), |(k, sum)| {
+            others.iter().for_each(|term| add(sum, &term[k * BLOCK..]));
+        });
+    }
+    sum
 }
 
 /// Elements of a block that stays in the first-level cache between two loops.

@@ -139,9 +139,8 @@ impl Operation for DenseOp {
             rows::add_columns(&mut db, dy, outputs, 0);
             (dw, db)
         });
-        let dw = rows::sum(outputs * ins, shared.iter().map(|(dw, _)| dw.as_slice()).collect());
-        let db = rows::sum(outputs, shared.iter().map(|(_, db)| db.as_slice()).collect());
-        Ok(vec![dx, dw, db])
+        let (dw, db) = shared.into_iter().unzip();
+        Ok(vec![dx, rows::sum(outputs * ins, dw), rows::sum(outputs, db)])
     }
 }
 

@@ -205,7 +205,7 @@ impl Tables {
             let pieces = (0..block.inputs[source]).step_by(ROWS);
             pieces.map(move |start| (block, source, start..(start + ROWS).min(block.inputs[source])))
         });
-        let loops = self.loops.iter().map(SlotMap::weights_of_class).sum();
+        let loops = self.loops.iter().map(SlotMap::weights).sum();
         let parts =
             rows.map(|(block, source, rows)| (rows.len() * block.outputs, MatrixPart::Rows(block, source, rows)));
         parts.chain([(loops, MatrixPart::Loops)])
@@ -227,7 +227,7 @@ impl Tables {
             MatrixPart::Loops => {
                 let maps = self.loops.iter().zip(sources).zip(d);
                 return maps
-                    .for_each(|((map, x), d)| map.add_gradients([&x[..loops * d], &dz[..loops * dout]], gradients));
+                    .for_each(|((map, x), d)| map.add_gradients(0, [&x[..loops * d], &dz[..loops * dout]], gradients));
             }
         };
         for (from, to, sign) in block.orders() {
