@@ -92,9 +92,7 @@ impl Operation for Product {
         let mut next_sum = || sums.next().unwrap_or_default();
         let (mut first, mut dedge, mut matrices) = (next_sum(), next_sum(), next_sum());
         let mut pairs = Vec::new();
-        if dedge.is_empty() {
-            dedge = rows::build(widths[1], &rows::all(count), |_, _| {});
-        }
+        let onto_edge = !dedge.is_empty();
         for batch in rows::batches(count) {
             let [edge, dz] = [(inputs[1].data, d1), (&dz, dout)].map(|(x, d)| &x[batch.start * d..batch.end * d]);
             let loops = self.self_loops.clamp(batch.start, batch.end) - batch.start;
@@ -108,8 +106,7 @@ impl Operation for Product {
             if wanted[0] || wanted[1] {
                 // One chunk a thread: each writes the matrices down transposed.
                 let chunks = rows::border_at(loops, rows::all_up_to(batch.len(), batch.len()));
-                let edge_rows = &mut dedge[batch.start * widths[1]..batch.end * widths[1]];
-                let of_pair = rows::build_beside(widths, &chunks, edge_rows, |chunk, mut of_pair, mut of_edge| {
+                let multiply_back = |chunk: Range<usize>, mut of_pair: &mut [T], mut of_edge: &mut [T]| {
                     for (loops, rows) in apart(loops, &chunk) {
                         let (own_pair, rest) = of_pair.split_at_mut(rows.len() * widths[0]);
                         let (own_edge, others) = of_edge.split_at_mut(rows.len() * widths[1]);
@@ -117,7 +114,15 @@ impl Operation for Product {
                         t.multiply_back(loops, rows.len(), dz, inputs[2].data, [own_pair, own_edge]);
                         (of_pair, of_edge) = (rest, others);
                     }
-                });
+                };
+                let of_pair = if onto_edge {
+                    let edge_rows = &mut dedge[batch.start * widths[1]..batch.end * widths[1]];
+                    rows::build_beside(widths, &chunks, edge_rows, multiply_back)
+                } else {
+                    let (of_pair, of_edge) = rows::build_pair(widths, &chunks, multiply_back);
+                    append(&mut dedge, of_edge);
+                    of_pair
+                };
                 match &self.ends {
                     Some(ends) if wanted[0] => ends.add_back(&batch, &of_pair, &mut first),
                     _ => append(&mut pairs, of_pair),
