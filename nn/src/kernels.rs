@@ -10,6 +10,7 @@ mod pool;
 pub mod real;
 pub mod reverse;
 pub mod rows;
+pub(crate) mod sums;
 pub mod vectors;
 
 pub use matmul::{View, ViewMut};

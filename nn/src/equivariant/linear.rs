@@ -5,7 +5,7 @@ use super::irreps::{Convention, Irreps, sort};
 use super::layout::Layout;
 use super::slot_map::{Path, SlotMap};
 use crate::kernels::operation::added;
-use crate::kernels::{Array, Operation, Real, apply, rows};
+use crate::kernels::{Array, Operation, Real, apply, parallel, rows};
 use crate::{Init, Result, Scope};
 use candle_core::Tensor;
 use std::borrow::Cow;
@@ -298,16 +298,21 @@ impl Operation for LinearOp {
         let (dx, shared) = rows::build_onto(next_sum(), dx_width, &groups, |group, dx| {
             let mut weights = vec![T::zero(); weights_wanted];
             let mut bias = vec![T::zero(); biases];
-            for Segment { class, rows } in self.segments_of(&group) {
-                let (x, dy) = (&x[rows.start * din..rows.end * din], &dy[rows.start * dout..rows.end * dout]);
-                if wanted[0] {
+            let of_rows =
+                |rows: &Range<usize>| (&x[rows.start * din..rows.end * din], &dy[rows.start * dout..rows.end * dout]);
+            let add_back = || {
+                for Segment { class, rows } in self.segments_of(&group).filter(|_| wanted[0]) {
                     let dx = &mut dx[(rows.start - group.start) * din..(rows.end - group.start) * din];
-                    map.add_back(w, class, dy, dx);
+                    map.add_back(w, class, of_rows(&rows).1, dx);
                 }
-                if wanted[1] {
-                    map.add_gradients(class, [x, dy], &mut weights);
+            };
+            let add_gradients = || {
+                for Segment { class, rows } in self.segments_of(&group).filter(|_| wanted[1]) {
+                    map.add_gradients(class, of_rows(&rows), &mut weights);
                 }
-            }
+            };
+            // All rows in one group: then there is a thread for either.
+            parallel::both(add_back, add_gradients);
             if biases > 0 {
                 let (dy, mut bias) = (&dy[group.start * dout..group.end * dout], bias.as_mut_slice());
                 for range in &t.biases {

@@ -65,7 +65,7 @@ impl SlotMap {
     }
 
     /// Adds to `dw`, the gradients of all weights, what follows from rows of one class, those of `x` and of the gradients `dy`.
-    pub(super) fn add_gradients<T: Real>(&self, class: usize, [x, dy]: [&[T]; 2], dw: &mut [T]) {
+    pub(super) fn add_gradients<T: Real>(&self, class: usize, (x, dy): (&[T], &[T]), dw: &mut [T]) {
         let (din, dout) = (self.input.dim(), self.output.dim());
         let count = x.len() / din.max(1);
         for path in &self.paths {

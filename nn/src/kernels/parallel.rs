@@ -23,6 +23,18 @@ pub fn for_each<T: Send>(tasks: impl IntoIterator<Item = T>, body: impl Fn(T) + 
     });
 }
 
+/// Runs both, side by side unless this is inside a region.
+pub fn both<A: FnOnce() + Send, B: FnOnce() + Send>(a: A, b: B) {
+    enum Either<A, B> {
+        First(A),
+        Second(B),
+    }
+    for_each([Either::First(a), Either::Second(b)], |either| match either {
+        Either::First(a) => a(),
+        Either::Second(b) => b(),
+    });
+}
+
 /// `body` of every item, in order.
 pub fn map<T: Sync, R: Send>(items: &[T], body: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
@@ -38,5 +50,8 @@ mod tests {
         super::for_each(out.iter_mut().enumerate(), |(k, x)| *x += k + 1);
         assert!(out.iter().enumerate().all(|(k, x)| *x == k + 1));
         assert_eq!(super::map(&out, |x| x * 2)[999], 2000);
+        let (mut a, mut b) = (0, 0);
+        super::both(|| a = 1, || b = 2);
+        assert_eq!((a, b), (1, 2));
     }
 }

@@ -24,10 +24,13 @@ pub(super) trait Record: Send + Sync {
     ) -> Result<Vec<Option<CpuStorage>>>;
 }
 
-/// Results of operations that gradients pass through, as long as they live.
-static RECORDS: LazyLock<Mutex<HashMap<TensorId, Weak<dyn Record>>>> = LazyLock::new(Mutex::default);
+/// By tensor. Numbers that nobody chooses need no defence against those who do, and each step asks some hundred times.
+type ByTensor<V> = HashMap<TensorId, V, foldhash::fast::FixedState>;
 
-fn records() -> MutexGuard<'static, HashMap<TensorId, Weak<dyn Record>>> {
+/// Results of operations that gradients pass through, as long as they live.
+static RECORDS: LazyLock<Mutex<ByTensor<Weak<dyn Record>>>> = LazyLock::new(Mutex::default);
+
+fn records() -> MutexGuard<'static, ByTensor<Weak<dyn Record>>> {
     RECORDS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -106,7 +109,7 @@ fn reverse(
     inner: &[(&Tensor, Arc<dyn Record>)],
     nodes: &[&Tensor],
 ) -> Result<GradStore> {
-    let mut gradients: HashMap<TensorId, CpuStorage> = HashMap::new();
+    let mut gradients = ByTensor::<CpuStorage>::default();
     gradients.insert(output.id(), gradient);
     for (node, record) in inner {
         let Some(gradient) = gradients.remove(&node.id()) else { continue };

@@ -82,27 +82,11 @@ pub fn build<T: Real>(width: usize, chunks: &[Range<usize>], body: impl Fn(Range
 
 /// As [`build`] for two matrices with the same rows.
 pub fn build_pair<T: Real>(
-    [a_width, b_width]: [usize; 2],
+    widths: [usize; 2],
     chunks: &[Range<usize>],
     body: impl Fn(Range<usize>, &mut [T], &mut [T]) + Sync,
 ) -> (Vec<T>, Vec<T>) {
-    let (a, b, _) = build_pair_and([a_width, b_width], chunks, body);
-    (a, b)
-}
-
-/// As [`build_pair`], with what `body` returns for each chunk.
-pub fn build_pair_and<T: Real, R: Send>(
-    [a_width, b_width]: [usize; 2],
-    chunks: &[Range<usize>],
-    body: impl Fn(Range<usize>, &mut [T], &mut [T]) -> R + Sync,
-) -> (Vec<T>, Vec<T>, Vec<R>) {
-    let (mut a, mut b) = (Unfilled::new(parts(a_width, chunks)), Unfilled::new(parts(b_width, chunks)));
-    let mut results: Vec<Option<R>> = chunks.iter().map(|_| None).collect();
-    let tasks = a.split(parts(a_width, chunks)).zip(b.split(parts(b_width, chunks))).zip(&mut results);
-    parallel::for_each(tasks, |(((chunk, a), (_, b)), result)| {
-        *result = Some(body(chunk, zeroed(a), zeroed(b)));
-    });
-    (a.filled(), b.filled(), results.into_iter().flatten().collect())
+    build_part_pairs(chunks.iter().map(|chunk| (widths.map(|width| chunk.len() * width), chunk.clone())), body)
 }
 
 /// The terms, each of this length, added up in order; zeros if there is none.
@@ -176,6 +160,17 @@ pub fn build_parts<T: Real, P: Send>(
     let mut out = Unfilled::new(parts.clone());
     parallel::for_each(out.split(parts), |(part, data)| body(part, zeroed(data)));
     out.filled()
+}
+
+/// As [`build_parts`] for two vectors; a part is given by its lengths in both.
+pub fn build_part_pairs<T: Real, P: Send>(
+    parts: impl Iterator<Item = ([usize; 2], P)> + Clone,
+    body: impl Fn(P, &mut [T], &mut [T]) + Sync,
+) -> (Vec<T>, Vec<T>) {
+    let of = |vector: usize| parts.clone().map(move |(lengths, part)| (lengths[vector], part));
+    let (mut a, mut b) = (Unfilled::new(of(0)), Unfilled::new(of(1)));
+    parallel::for_each(a.split(of(0)).zip(b.split(of(1))), |((part, a), (_, b))| body(part, zeroed(a), zeroed(b)));
+    (a.filled(), b.filled())
 }
 
 /// Adds to the parts of `sum`, as [`build_parts`] describes them, what `body` does; to zeros if `sum` is empty.

@@ -121,7 +121,8 @@ impl Operation for DenseOp {
         let (count, [outputs, ins]) = (inputs[0].rows(), [inputs[1].dims[0], inputs[1].dims[1]]);
         // What a group of rows adds to the gradients of weight and bias.
         let groups = rows::groups(std::slice::from_ref(&(0..count)));
-        let (dx, _, shared) = rows::build_pair_and([if wanted[0] { ins } else { 0 }, 0], &groups, |group, dx, _| {
+        let dx_width = if wanted[0] { ins } else { 0 };
+        let (dx, shared) = rows::build_onto(Vec::new(), dx_width, &groups, |group, dx| {
             let dy = &dy[group.start * outputs..group.end * outputs];
             let rows = View::rows(dy, [group.len(), outputs], outputs, 0);
             let x = &x[group.start * ins..group.end * ins];

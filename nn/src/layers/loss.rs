@@ -1,7 +1,9 @@
 //! Errors summed over all elements, as one operation.
 
-use crate::kernels::{Array, Operation, Real, apply, vectorised};
+use crate::kernels::{Array, Operation, Real, apply, rows, sums, vectorised};
 use candle_core::{Result, Tensor};
+use smallvec::SmallVec;
+use std::ops::Range;
 
 /// What is summed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,48 +38,59 @@ struct SummedError {
 
 /// Elements whose errors are added in their own type before they go to f64.
 const BLOCK: usize = 256;
+/// Elements whose gradients are one task.
+const TASK: usize = 1 << 13;
 
 impl Operation for SummedError {
     const NAME: &'static str = "summed-error";
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
-        let mut differences = [T::zero(); BLOCK];
-        let mut sum = 0.0;
-        for start in (0..inputs[0].data.len()).step_by(BLOCK) {
-            let inputs: Vec<&[T]> = inputs.iter().map(|a| &a.data[start..a.data.len().min(start + BLOCK)]).collect();
-            let differences = &mut differences[..inputs[0].len()];
-            masked_difference(&inputs, differences);
-            let add = |sum: f64, d: &T| match self.power {
-                Power::Absolute => sum + d.to_f64().abs(),
-                Power::Squared => sum + d.to_f64() * d.to_f64(),
-            };
-            sum += differences.iter().fold(0.0, add);
-        }
+        let sum = sums::by_chunks(inputs[0].data.len(), |chunk| {
+            let (mut differences, mut sum) = ([T::zero(); BLOCK], 0.0);
+            for start in chunk.clone().step_by(BLOCK) {
+                let block = start..(start + BLOCK).min(chunk.end);
+                let differences = &mut differences[..block.len()];
+                masked_difference(&parts(inputs, &block), differences);
+                match self.power {
+                    Power::Absolute => sums::add_magnitudes(differences, &mut sum),
+                    Power::Squared => sums::add_squares(differences, &mut sum),
+                }
+            }
+            sum
+        });
         Ok((vec![T::of(self.scale * sum)], vec![]))
     }
 
     fn backward<T: Real>(&self, inputs: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
-        let data: Vec<&[T]> = inputs.iter().map(|a| a.data).collect();
-        let mut dx = vec![T::zero(); data[0].len()];
-        masked_difference(&data, &mut dx);
         let scale = T::of(self.scale) * dy[0];
-        match self.power {
-            Power::Squared => dx.iter_mut().for_each(|d| *d = (*d + *d) * scale),
-            Power::Absolute => dx.iter_mut().for_each(|d| {
-                *d = if *d > T::zero() {
-                    scale
-                } else if *d < T::zero() {
-                    -scale
-                } else {
-                    *d // zero, or not a number
-                }
-            }),
-        }
-        if let Some(mask) = inputs.get(2) {
-            dx.iter_mut().zip(mask.data).for_each(|(d, m)| *d *= *m);
-        }
+        let mut blocks = rows::Ranges::new();
+        blocks.extend((0..inputs[0].data.len()).step_by(TASK).map(|at| at..(at + TASK).min(inputs[0].data.len())));
+        let dx = rows::build(1, &blocks, |block, dx| {
+            let inputs = parts(inputs, &block);
+            masked_difference(&inputs, dx);
+            match self.power {
+                Power::Squared => dx.iter_mut().for_each(|d| *d = (*d + *d) * scale),
+                Power::Absolute => dx.iter_mut().for_each(|d| {
+                    *d = if *d > T::zero() {
+                        scale
+                    } else if *d < T::zero() {
+                        -scale
+                    } else {
+                        *d // zero, or not a number
+                    }
+                }),
+            }
+            if let Some(mask) = inputs.get(2) {
+                dx.iter_mut().zip(*mask).for_each(|(d, m)| *d *= *m);
+            }
+        });
         Ok(vec![dx, Vec::new(), Vec::new()].into_iter().take(inputs.len()).collect())
     }
+}
+
+/// The same part of all inputs.
+fn parts<'a, T>(inputs: &[Array<'a, T>], part: &Range<usize>) -> SmallVec<[&'a [T]; 3]> {
+    inputs.iter().map(|input| &input.data[part.clone()]).collect()
 }
 
 vectorised! {

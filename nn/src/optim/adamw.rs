@@ -178,7 +178,7 @@ impl AdamW {
                     found: format!("{:?} {:?}", gradient.dims(), gradient.dtype()),
                 });
             }
-            let gradient = gradient.contiguous()?.detach();
+            let gradient = gradient.contiguous()?;
             present.push(Present { slot, gradient, square: 0.0, result: Ok(()) });
         }
         by_size(&mut present, |p| {

@@ -2,13 +2,10 @@
 //!
 //! Source: `torch.nn.utils.clip_grad_norm_` and `clip_grad_value_` (documented behaviour).
 
-use crate::kernels::{Real, parallel, vectorised};
+use crate::kernels::{Real, sums};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, DType, Storage, Tensor};
 use serde::{Deserialize, Serialize};
-
-/// Elements summed by one task. Fixed, so that the sum does not depend on the number of threads.
-const CHUNK: usize = 1 << 13;
 
 /// What is done to the gradients before they are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -65,34 +62,11 @@ pub fn squared_norm(tensor: &Tensor) -> Result<f64> {
 }
 
 fn sum_of_squares<T: Real>(values: &[T]) -> f64 {
-    let one = |chunk: &[T]| {
-        let mut sums = [0.0; 8];
-        add_squares(chunk, &mut sums);
-        sums.iter().sum::<f64>()
-    };
-    if values.len() <= CHUNK {
-        return one(values);
-    }
-    let chunks: Vec<&[T]> = values.chunks(CHUNK).collect();
-    parallel::map(&chunks, |chunk| one(chunk)).iter().sum()
-}
-
-vectorised! {
-    /// Adds the squares to eight running sums: independent additions, which go side by side.
-    fn add_squares<T>(values: &[T], sums: &mut [f64; 8]) {
-        let (blocks, rest) = values.as_chunks::<8>();
-        let mut running = *sums;
-        for block in blocks {
-            for lane in 0..8 {
-                let x = block[lane].to_f64();
-                running[lane] = x.mul_add(x, running[lane]);
-            }
-        }
-        for (sum, x) in running.iter_mut().zip(rest) {
-            *sum += x.to_f64() * x.to_f64();
-        }
-        *sums = running;
-    }
+    sums::by_chunks(values.len(), |chunk| {
+        let mut sum = 0.0;
+        sums::add_squares(&values[chunk], &mut sum);
+        sum
+    })
 }
 
 #[cfg(test)]

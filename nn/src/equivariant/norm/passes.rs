@@ -12,10 +12,12 @@ use std::ops::Range;
 /// A number of each of these rows. Those of rows that are not there are zero when they are read from memory.
 type Lanes<T> = [T; LANES];
 
-/// As many rows at a time as go side by side.
+/// As many rows at a time as go side by side; fewer than that only the first time, when the lanes of rows that are not
+/// there are still zero.
 fn by_lanes(rows: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let end = rows.end;
-    rows.clone().step_by(LANES).map(move |first| first..(first + LANES).min(end))
+    let (start, full) = (rows.start, rows.start + rows.len() % LANES);
+    let first = (full > start).then_some(start..full);
+    first.into_iter().chain((full..rows.end).step_by(LANES).map(|first| first..first + LANES))
 }
 
 /// Space for lanes, at multiples of 64 bytes as registers like them.
@@ -73,9 +75,6 @@ impl NormOp {
 
 fn side_by_side<T: Real>(rows: View<T>, out: &mut [Lanes<T>]) {
     let [count, width] = rows.shape();
-    if count < LANES {
-        out.fill([T::zero(); LANES]);
-    }
     transpose(rows, &mut ViewMut::rows(out.as_flattened_mut(), [width, count], LANES, 0));
 }
 

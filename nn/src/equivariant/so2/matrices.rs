@@ -1,7 +1,7 @@
 //! The matrices of all couplings, from the weights of the paths.
 
 use super::{Tables, Term};
-use crate::kernels::{Array, Operation, Real, parallel, rows, vectorised};
+use crate::kernels::{Array, Operation, Real, rows, vectorised};
 use std::sync::Arc;
 
 /// Weights whose gradients one task computes, at least.
@@ -32,22 +32,18 @@ impl Operation for Matrices {
         _: &[bool],
     ) -> candle_core::Result<Vec<Vec<T>>> {
         let (t, a, b) = (&self.tables, inputs[0].data, inputs[1].data);
-        let (mut da, mut db) = (vec![T::zero(); a.len()], vec![T::zero(); b.len()]);
         // Groups of whole paths, whose weights are adjacent.
-        let (mut rest_a, mut rest_b) = (da.as_mut_slice(), db.as_mut_slice());
-        let mut tasks = Vec::new();
+        let mut groups = Vec::new();
         let mut terms = t.terms.as_slice();
         let mut start = [0, 0];
         while let Some(first) = terms.first() {
             let full = terms.partition_point(|x| x.weights[0] < first.weights[0] + GRADIENT_WEIGHTS);
             let (mine, others) = terms.split_at(full);
             let end = others.first().map_or([a.len(), b.len()], |x| x.weights);
-            let (mine_a, others_a) = rest_a.split_at_mut(end[0] - start[0]);
-            let (mine_b, others_b) = rest_b.split_at_mut(end[1] - start[1]);
-            tasks.push((start, mine, mine_a, mine_b));
-            (rest_a, rest_b, terms, start) = (others_a, others_b, others, end);
+            groups.push(([end[0] - start[0], end[1] - start[1]], (start, mine)));
+            (terms, start) = (others, end);
         }
-        parallel::for_each(tasks, |(start, terms, da, db): ([usize; 2], &[Term], &mut [T], &mut [T])| {
+        let (da, db) = rows::build_part_pairs(groups.into_iter(), |(start, terms), da, db| {
             term_gradients(terms, start, a, b, dy, da, db);
         });
         Ok(vec![da, db])

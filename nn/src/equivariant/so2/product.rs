@@ -232,7 +232,7 @@ impl Tables {
             MatrixPart::Loops => {
                 let maps = self.loops.iter().zip(sources).zip(d);
                 return maps
-                    .for_each(|((map, x), d)| map.add_gradients(0, [&x[..loops * d], &dz[..loops * dout]], gradients));
+                    .for_each(|((map, x), d)| map.add_gradients(0, (&x[..loops * d], &dz[..loops * dout]), gradients));
             }
         };
         for (from, to, sign) in block.orders() {
