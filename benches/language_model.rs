@@ -22,7 +22,7 @@ fn values(rows: usize, columns: usize) -> Var {
 }
 
 fn gradients(y: &Tensor) {
-    backward(&y.sqr().unwrap().sum_all().unwrap()).unwrap();
+    backward(y.sqr().unwrap().sum_all().unwrap()).unwrap();
 }
 
 fn products(criterion: &mut Criterion) {
@@ -71,7 +71,7 @@ fn losses(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(tokens as u64)).sample_size(10);
     group.bench_function("loss and gradients", |bencher| {
         bencher.iter(|| {
-            backward(&cross_entropy(&hidden, &weight, &targets, Reduction::Mean, BLOCK).unwrap()).unwrap();
+            backward(cross_entropy(&hidden, &weight, &targets, Reduction::Mean, BLOCK).unwrap()).unwrap();
         });
     });
     group.finish();

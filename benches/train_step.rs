@@ -35,7 +35,7 @@ fn train_step(criterion: &mut Criterion) {
     group.bench_function("train step", |bencher| {
         bencher.iter(|| {
             let loss = sample.squared_error(&model.forward(&sample.geometry).unwrap().blocks).unwrap();
-            adam.step(&backward(&loss).unwrap(), 1e-4).unwrap();
+            adam.step(&backward(loss).unwrap(), 1e-4).unwrap();
         });
     });
     group.finish();

@@ -60,7 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     None => adam.insert(AdamW::new(tuned.parameters(), AdamConfig::default())?),
                 };
                 let tensor = Objective::Classification.tensor(&tuned, &batch)?;
-                let gradients = Gradients::collect(tuned.parameters(), &backward(&tensor)?);
+                let gradients = Gradients::collect(tuned.parameters(), &backward(tensor)?);
                 adam.step(&gradients, 1e-6)?;
             }
             other => return Err(format!("expected forward, twice, mezo or adam, found {other}").into()),

@@ -113,7 +113,7 @@ pub fn loss_and_gradients(
     match recompute {
         Recompute::None => {
             let loss = loss(decoder, batch, reduction)?;
-            Ok((scalar(&loss)?, Gradients::collect(parameters, &backward(&loss)?)))
+            Ok((scalar(&loss)?, Gradients::collect(parameters, &backward(loss)?)))
         }
         _ => piece_by_piece(decoder, parameters, batch, reduction, recompute),
     }
@@ -167,7 +167,8 @@ fn piece_by_piece(
     let top = Var::from_tensor(&x)?;
     drop(x);
     let loss = of_hidden(decoder, &decoder.finish(&top)?, batch, reduction)?;
-    let store = backward(&loss)?;
+    let value = scalar(&loss)?;
+    let store = backward(loss)?;
     gradients.accumulate(&Gradients::collect(parameters, &store))?;
     let missing = || Error::config("gradient", "expected one for the input of each layer, found none");
     let mut dx = store.get(&top).ok_or_else(missing)?.clone();
@@ -176,12 +177,12 @@ fn piece_by_piece(
             Some(output) => output,
             None => piece.forward(&input, &layout)?,
         };
-        let store = backward_from(&output, &dx)?;
+        let store = backward_from(output, &dx)?;
         gradients.accumulate(&Gradients::collect(parameters, &store))?;
         dx = store.get(&input).ok_or_else(missing)?.clone();
     }
-    gradients.accumulate(&Gradients::collect(parameters, &backward_from(&embedded, &dx)?))?;
-    Ok((scalar(&loss)?, gradients))
+    gradients.accumulate(&Gradients::collect(parameters, &backward_from(embedded, &dx)?))?;
+    Ok((value, gradients))
 }
 
 #[cfg(test)]

@@ -67,8 +67,8 @@ impl Task for LmTask<'_> {
         let batch = self.corpus.batch(sample)?;
         if self.shards > 1 {
             let loss = self.loss_of(&batch)?;
-            let gradients = Gradients::collect(parameters, &backward(&loss)?);
-            return Ok((loss.to_dtype(DType::F64)?.to_scalar()?, gradients));
+            let value = loss.to_dtype(DType::F64)?.to_scalar()?;
+            return Ok((value, Gradients::collect(parameters, &backward(loss)?)));
         }
         Ok(loss_and_gradients(&self.decoder, parameters, &batch, Reduction::Mean, self.recompute)?)
     }

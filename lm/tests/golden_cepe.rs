@@ -322,7 +322,7 @@ fn golden_losses_and_gradients() {
         }
         let loss = objective::loss(&model, &masked, Reduction::Mean).unwrap();
         assert_eq!(foreign_operations(&loss), 0);
-        let gradients = Gradients::collect(&parameters, &backward(&loss).unwrap());
+        let gradients = Gradients::collect(&parameters, &backward(loss).unwrap());
         assert_every_variable_has_gradient(&parameters, &gradients).unwrap();
         let mut names: Vec<&str> =
             case.scalars["trainable_params"].as_array().unwrap().iter().map(|n| n.as_str().unwrap()).collect();
@@ -374,7 +374,7 @@ fn golden_distillation() {
                 continue;
             }
             near = true;
-            let gradients = Gradients::collect(&parameters, &backward(&loss).unwrap());
+            let gradients = Gradients::collect(&parameters, &backward(loss).unwrap());
             for (name, expected) in case.io.iter().filter_map(|(n, t)| Some((n.strip_prefix(&key)?, t))) {
                 let far = relative_difference(&values(gradients.get(name).unwrap()), &values(expected));
                 assert!(far < tolerances::LM_GRADIENT, "{key}{name}: {far:e}");
@@ -397,7 +397,7 @@ fn golden_six_steps_of_adamw() {
     let mut optimizer = AdamW::new(&parameters, config).unwrap();
     for (k, expected) in case.scalars["adamw_trajectory"].as_array().unwrap().iter().enumerate() {
         let loss = objective::loss(&model, &batch, Reduction::Mean).unwrap();
-        let gradients = Gradients::collect(&parameters, &backward(&loss).unwrap());
+        let gradients = Gradients::collect(&parameters, &backward(loss).unwrap());
         let report = optimizer.step(&gradients, rate).unwrap();
         for (found, key) in [(scalar(&loss), "loss"), (report.gradient_norm, "grad_norm")] {
             let expected = expected[key].as_f64().unwrap();

@@ -111,7 +111,7 @@ fn golden_mezo_losses_of_options_and_steps_on_them() {
             assert!((value - expect(key)).abs() < tolerances::OPTIONS, "{key}: {value}");
             let tensor = objective.tensor(&tuned, batch).unwrap();
             assert!((tensor.to_scalar::<f64>().unwrap() - value).abs() < tolerances::OPTIONS);
-            let gradients = backward(&tensor).unwrap();
+            let gradients = backward(tensor).unwrap();
             for (name, variable) in tuned.parameters().to_vec() {
                 assert!(values(gradients.get(&variable).unwrap()).iter().any(|g| *g != 0.0), "{name}");
             }

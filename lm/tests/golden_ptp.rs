@@ -147,7 +147,7 @@ fn golden_screenshot_loss_and_gradients() {
             let expected = case.scalars[name].as_f64().unwrap();
             assert!((found / expected - 1.0).abs() < tolerances::LOSS, "{name}: {found} {expected}");
         }
-        let gradients = Gradients::collect(&parameters, &backward(&losses.total).unwrap());
+        let gradients = Gradients::collect(&parameters, &backward(losses.total).unwrap());
         let norm = gradients.norm().unwrap() / case.scalars["grad_global_norm"].as_f64().unwrap();
         assert!((norm - 1.0).abs() < tolerances::LM_GRADIENT);
         for (name, expected) in case.io.iter().filter_map(|(n, t)| Some((n.strip_prefix("grad.")?, t))) {
@@ -166,7 +166,7 @@ fn golden_screenshot_six_steps_of_adamw() {
     let steps = case.scalars["adamw_trajectory_lr1e-3_wd0_clip1"].as_array().unwrap();
     for (step, expected) in steps.iter().enumerate() {
         let losses = model.losses(&case.examples()).unwrap();
-        let gradients = Gradients::collect(&parameters, &backward(&losses.total).unwrap());
+        let gradients = Gradients::collect(&parameters, &backward(losses.total).unwrap());
         let norm = optimizer.step(&gradients, 1e-3).unwrap().gradient_norm;
         for (found, key) in [(losses.text.unwrap(), "text"), (losses.pixels.unwrap(), "mae"), (norm, "grad_norm")] {
             let expected = expected[key].as_f64().unwrap();

@@ -108,7 +108,7 @@ fn golden_autoregressive_loss_and_gradients() {
             let expected = case.scalars[name].as_f64().unwrap();
             assert!((found / expected - 1.0).abs() < tolerances::LOSS, "{name}: {found} {expected}");
         }
-        let gradients = Gradients::collect(&parameters, &backward(&losses.total).unwrap());
+        let gradients = Gradients::collect(&parameters, &backward(losses.total).unwrap());
         for (name, expected) in case.io.iter().filter_map(|(n, t)| Some((n.strip_prefix("grad.")?, t))) {
             let far = relative_difference(&values(gradients.get(name).unwrap()), &values(expected));
             assert!(far < tolerances::LM_GRADIENT, "{name}: {far:e}");

@@ -127,7 +127,7 @@ fn golden_lagrangian() {
             let what = format!("{name} step {step}");
             let lagrangian = constraint.lagrangian(&masks, step.parse().unwrap()).unwrap();
             near(f64::from(lagrangian.to_scalar::<f32>().unwrap()), &expected["loss"], tolerances::LAGRANGIAN, &what);
-            let gradients = backward(&lagrangian).unwrap();
+            let gradients = backward(lagrangian).unwrap();
             for (kind, l) in masks.iter() {
                 if let Some(expected) = t.get(&format!("{name}.step{step}.grad_loga.{}", kind.name())) {
                     close(gradients.get(l).unwrap(), expected, tolerances::LAGRANGIAN, &what);
@@ -318,8 +318,8 @@ fn golden_pruning_run() {
         let lagrangian = constraint.lagrangian(&masks, step as u64).unwrap();
         near(f64::from(ce.to_scalar::<f32>().unwrap()), &expected["ce"], tolerance, &what);
         near(f64::from(lagrangian.to_scalar::<f32>().unwrap()), &expected["lag"], tolerance, &what);
-        let mut gradients = Gradients::collect(&parameters, &backward(&ce).unwrap());
-        gradients.accumulate(&Gradients::collect(&parameters, &backward(&lagrangian).unwrap())).unwrap();
+        let mut gradients = Gradients::collect(&parameters, &backward(ce).unwrap());
+        gradients.accumulate(&Gradients::collect(&parameters, &backward(lagrangian).unwrap())).unwrap();
         if step == 3 {
             close(&logits(&decoder, &ids), &t["step3.logits"], tolerance, "logits");
             for (name, expected) in named(&t, "step3.grad.") {

@@ -261,7 +261,7 @@ fn gradients_that_meet_are_sums() {
     let sum = add(&sum, &sum).unwrap();
     assert_eq!(foreign_operations(&sum), 0);
     let cotangent = random(&p, "cotangent", rows, irreps.dim());
-    let ours = backward_from(&sum, &cotangent).unwrap();
+    let ours = backward_from(sum, &cotangent).unwrap();
     let candles = (&sum * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
     let read =
         |(name, _): &(String, Var)| ["map", "norm", "product", "unbiased"].iter().any(|part| name.starts_with(part));

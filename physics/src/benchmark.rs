@@ -59,7 +59,7 @@ pub fn benchmark(record: &Record, config: &CovariantConfig, repeats: usize) -> R
     let mut adam = AdamW::new(&parameters, AdamConfig { learning_rate: 1e-4, ..AdamConfig::default() })?;
     let mut train = || -> Result<()> {
         let loss = sample.squared_error(&model.forward(&sample.geometry)?.blocks)?;
-        adam.step(&backward(&loss)?, 1e-4)?;
+        adam.step(&backward(loss)?, 1e-4)?;
         Ok(())
     };
     let repeats = repeats.max(1);

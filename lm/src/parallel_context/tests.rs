@@ -53,7 +53,7 @@ fn gradients_pass_through_the_frozen_decoder() {
         let parameters = Parameters::new(Streams::new(0), DType::F64, &Device::Cpu);
         let trained = Trained { encoder: true };
         let model = ContextModel::declare_from(&parameters, &shape, &weights(&shape, DType::F64), trained).unwrap();
-        let gradients = backward(&objective::loss(&model, &batch(), Reduction::Mean).unwrap()).unwrap();
+        let gradients = backward(objective::loss(&model, &batch(), Reduction::Mean).unwrap()).unwrap();
         assert_every_variable_has_gradient(&parameters, &Gradients::collect(&parameters, &gradients)).unwrap();
         assert!(parameters.to_vec().iter().all(|(name, _)| trained.holds(name)));
         let loss = || Ok(objective::loss(&model, &batch(), Reduction::Sum).unwrap());

@@ -122,7 +122,7 @@ impl Task for DomainTask<'_> {
             loss_and_gradients(&decoder, parameters, &batch, Reduction::Mean, self.recompute)?;
         if let Some(lagrangian) = self.lagrangian(context)? {
             value += lagrangian.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
-            gradients.accumulate(&Gradients::collect(parameters, &backward(&lagrangian)?))?;
+            gradients.accumulate(&Gradients::collect(parameters, &backward(lagrangian)?))?;
         }
         Ok((value, gradients))
     }

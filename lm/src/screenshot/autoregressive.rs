@@ -251,7 +251,7 @@ mod tests {
         let model = ScreenshotLlama::declare(&parameters.root(), &config, 0.3).unwrap();
         let losses = model.losses(&sequences(&frame)).unwrap();
         assert_eq!(tesseral_nn::kernels::reverse::foreign_operations(&losses.total), 0);
-        let gradients = Gradients::collect(&parameters, &tesseral_nn::kernels::backward(&losses.total).unwrap());
+        let gradients = Gradients::collect(&parameters, &tesseral_nn::kernels::backward(losses.total).unwrap());
         assert_every_variable_has_gradient(&parameters, &gradients).unwrap();
         let loss = || Ok(model.losses(&sequences(&frame)).unwrap().total);
         assert!(worst_directional_error(&parameters, Streams::new(1), 4, 1e-5, loss).unwrap() < 1e-6);

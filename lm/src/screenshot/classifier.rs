@@ -155,7 +155,7 @@ mod tests {
             let model = Classifier::declare(&parameters.root(), &shape, classes, pool).unwrap();
             let loss = model.loss(&views, &labels).unwrap();
             assert_eq!(tesseral_nn::kernels::reverse::foreign_operations(&loss), 0);
-            let gradients = Gradients::collect(&parameters, &tesseral_nn::kernels::backward(&loss).unwrap());
+            let gradients = Gradients::collect(&parameters, &tesseral_nn::kernels::backward(loss).unwrap());
             // Keys move no weight of one mean: their bias alone has no gradient.
             let named = assert_every_variable_has_gradient(&parameters, &gradients);
             named.unwrap();

@@ -135,8 +135,7 @@ pub fn gather_rotated(frames: &Arc<EdgeFrames>, layout: &Layout, x: &Tensor) -> 
 /// # Errors
 /// Shapes that do not fit the frames.
 pub fn scatter_rotated(frames: &Arc<EdgeFrames>, layout: &Layout, x: &Tensor) -> Result<Tensor> {
-    frames.check(layout, x.dims2()?.0, frames.len())?;
-    Ok(apply(Scatter { frames: frames.clone(), turns: [turns(layout, layout, 0)], dim: layout.dim() }, &[x])?)
+    Ok(apply(Scatter::new(frames, layout, x.dims2()?.0)?, &[x])?)
 }
 
 /// Edge features from the edge frame to the global one: `[edges, dim]` -> `[edges, dim]`.
@@ -235,32 +234,72 @@ impl Operation for Gather {
     }
 }
 
-struct Scatter {
+/// From edges to the nodes that they start at.
+pub(super) struct Scatter {
     frames: Arc<EdgeFrames>,
     /// Of the first end alone.
     turns: [Vec<Turn>; 1],
     dim: usize,
 }
 
+impl Scatter {
+    /// For `edges` rows of features in `layout`.
+    pub(super) fn new(frames: &Arc<EdgeFrames>, layout: &Layout, edges: usize) -> Result<Self> {
+        frames.check(layout, edges, frames.len())?;
+        Ok(Scatter { frames: frames.clone(), turns: [turns(layout, layout, 0)], dim: layout.dim() })
+    }
+
+    /// Number of nodes.
+    pub(super) fn nodes(&self) -> usize {
+        self.frames.nodes
+    }
+
+    /// The edges that start at a node, in runs of at most `most` that follow each other.
+    pub(super) fn runs(&self, node: usize, most: usize) -> Vec<Range<usize>> {
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for &(edge, _) in self.ends(node).iter().filter(|(_, end)| *end == 0) {
+            match runs.last_mut() {
+                Some(run) if run.end == edge && run.len() < most => run.end += 1,
+                _ => runs.push(edge..edge + 1),
+            }
+        }
+        runs
+    }
+
+    fn ends(&self, node: usize) -> &[(usize, usize)] {
+        &self.frames.ends[self.frames.starts[node]..self.frames.starts[node + 1]]
+    }
+
+    /// Adds those of the rows of `edges` that start at `node` to its features `y`.
+    pub(super) fn add<T: Real>(&self, node: usize, edges: &Range<usize>, rows: &[T], y: &mut [T]) {
+        let all = self.ends(node);
+        let [from, to] = [edges.start, edges.end].map(|edge| all.partition_point(|end| end.0 < edge));
+        add_turned_back(&self.turns, self.frames.wigner_from(0), &all[from..to], edges.start, rows, self.dim, y);
+    }
+
+    /// Fills the rows of `edges` with the features `dy` of the nodes that they start at.
+    pub(super) fn fill<T: Real>(&self, edges: Range<usize>, dy: &[T], rows: &mut [T]) {
+        let (d, f) = (self.dim, &self.frames);
+        turn_ends(&self.turns, f.wigner_from(edges.start), &f.edges[edges], dy, d, rows, d);
+    }
+}
+
+/// All nodes, one by one.
+pub(super) fn one_by_one(nodes: usize) -> Vec<Range<usize>> {
+    (0..nodes).map(|node| node..node + 1).collect()
+}
+
 impl Operation for Scatter {
     const NAME: &'static str = "scatter-rotated";
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
-        let (d, f, x) = (self.dim, &self.frames, inputs[0].data);
-        let one_by_one: Vec<_> = (0..f.nodes).map(|n| n..n + 1).collect();
-        let y = rows::build(d, &one_by_one, |node, y| {
-            let ends = &f.ends[f.starts[node.start]..f.starts[node.end]];
-            add_turned_back(&self.turns, f.wigner_from(0), ends, 0, x, d, y);
-        });
-        Ok((y, vec![f.nodes, d]))
+        let all = 0..self.frames.len();
+        let y = rows::build(self.dim, &one_by_one(self.nodes()), |node, y| self.add(node.start, &all, inputs[0].data, y));
+        Ok((y, vec![self.nodes(), self.dim]))
     }
 
     fn backward<T: Real>(&self, _: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> candle_core::Result<Vec<Vec<T>>> {
-        let (d, f) = (self.dim, &self.frames);
-        let dx = rows::build(d, &rows::all(f.len()), |chunk, dx| {
-            turn_ends(&self.turns, f.wigner_from(chunk.start), &f.edges[chunk], dy, d, dx, d);
-        });
-        Ok(vec![dx])
+        Ok(vec![rows::build(self.dim, &rows::all(self.frames.len()), |chunk, dx| self.fill(chunk, dy, dx))])
     }
 }
 

@@ -1,6 +1,7 @@
 //! e3nn's gated non-linearity: scalars pass an activation, every other channel is multiplied by an activated scalar.
 //! Here it is fused with the multiplication by radial weights that follows it in DeepH-E3's convolution.
 
+use super::frame::{EdgeFrames, Scatter, one_by_one};
 use super::irreps::{Irrep, Irreps, MulIrrep, Parity, couples, sort};
 use super::layout::Layout;
 use crate::kernels::lanes::update;
@@ -8,6 +9,7 @@ use crate::kernels::vectors::{self, Vectors};
 use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use crate::{Error, Result};
 use candle_core::Tensor;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A scalar function scaled so that E[f(z)^2] = 1 for normal z. e3nn estimates the factors from a million fixed random
@@ -232,6 +234,22 @@ impl Gate {
     /// # Errors
     /// Shapes that do not fit.
     pub fn forward_weighted(&self, x: &Tensor, weights: &Tensor) -> Result<Tensor> {
+        self.check(x, weights)?;
+        Ok(apply(GateOp { tables: self.tables.clone() }, &[x, weights])?)
+    }
+
+    /// As [`Self::forward_weighted`] for edges in their frames, summed over those that start at each node:
+    /// [`scatter_rotated`](super::frame::scatter_rotated) of it in one pass, `[nodes, output dim]`, global frame.
+    ///
+    /// # Errors
+    /// As there, and shapes that do not fit the frames.
+    pub fn forward_summed(&self, frames: &Arc<EdgeFrames>, x: &Tensor, weights: &Tensor) -> Result<Tensor> {
+        self.check(x, weights)?;
+        let scatter = Scatter::new(frames, &self.tables.output, x.dims2()?.0)?;
+        Ok(apply(SumOp { tables: self.tables.clone(), scatter }, &[x, weights])?)
+    }
+
+    fn check(&self, x: &Tensor, weights: &Tensor) -> Result<()> {
         let (rows, columns) = x.dims2()?;
         if columns != self.tables.input.dim() || weights.dims2()? != (rows, self.channels()) {
             return Err(Error::Shape {
@@ -240,7 +258,58 @@ impl Gate {
                 found: format!("{:?} and {:?}", x.dims(), weights.dims()),
             });
         }
-        Ok(apply(GateOp { tables: self.tables.clone() }, &[x, weights])?)
+        Ok(())
+    }
+}
+
+/// Edges whose gated features are at hand at a time.
+const TILE: usize = 16;
+
+/// The gate and what becomes of it, so that what it gives need not be kept.
+struct SumOp {
+    tables: Arc<Tables>,
+    scatter: Scatter,
+}
+
+impl Operation for SumOp {
+    const NAME: &'static str = "gate-sum";
+
+    fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
+        let (t, scatter) = (&self.tables, &self.scatter);
+        let dout = t.output.dim();
+        let y = rows::build(dout, &one_by_one(scatter.nodes()), |node, y| {
+            let mut space = vec![T::zero(); TILE * dout];
+            for edges in scatter.runs(node.start, TILE) {
+                let [x, w] = t.rows(inputs, &edges);
+                let gated = &mut space[..edges.len() * dout];
+                gate_rows(t, x, w, gated);
+                scatter.add(node.start, &edges, gated, y);
+            }
+        });
+        Ok((y, vec![scatter.nodes(), dout]))
+    }
+
+    fn backward<T: Real>(
+        &self,
+        inputs: &[Array<T>],
+        _: &[T],
+        dy: &[T],
+        _: &[bool],
+    ) -> candle_core::Result<Vec<Vec<T>>> {
+        let t = &self.tables;
+        let (din, dout, dw) = (t.input.dim(), t.output.dim(), t.channels);
+        let (dx, dweights) = rows::build_pair([din, dw], &rows::all(inputs[0].rows()), |chunk, dx, dweights| {
+            let mut space = vec![T::zero(); TILE * dout];
+            for start in chunk.clone().step_by(TILE) {
+                let edges = start..(start + TILE).min(chunk.end);
+                let gradients = &mut space[..edges.len() * dout];
+                self.scatter.fill(edges.clone(), dy, gradients);
+                let [x, w] = t.rows(inputs, &edges);
+                let [a, b] = [start, edges.end].map(|row| row - chunk.start);
+                gate_gradients(t, x, w, gradients, &mut dx[a * din..b * din], &mut dweights[a * dw..b * dw]);
+            }
+        });
+        Ok(vec![dx, dweights])
     }
 }
 
@@ -248,14 +317,21 @@ struct GateOp {
     tables: Arc<Tables>,
 }
 
+impl Tables {
+    /// Some rows of both inputs.
+    fn rows<'a, T>(&self, inputs: &[Array<'a, T>], rows: &Range<usize>) -> [&'a [T]; 2] {
+        [(0, self.input.dim()), (1, self.channels)].map(|(k, d)| &inputs[k].data[rows.start * d..rows.end * d])
+    }
+}
+
 impl Operation for GateOp {
     const NAME: &'static str = "gate";
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (t, count) = (&self.tables, inputs[0].rows());
-        let (din, dout, dw) = (t.input.dim(), t.output.dim(), t.channels);
+        let dout = t.output.dim();
         let y = rows::build_by_row(dout, &rows::all(count), |chunk, y| {
-            let [x, w] = [(0, din), (1, dw)].map(|(k, d)| &inputs[k].data[chunk.start * d..chunk.end * d]);
+            let [x, w] = t.rows(inputs, &chunk);
             gate_rows(t, x, w, y);
         });
         Ok((y, vec![count, dout]))
@@ -272,7 +348,7 @@ impl Operation for GateOp {
         let (din, dout, dw) = (t.input.dim(), t.output.dim(), t.channels);
         let chunks = rows::all(count);
         let (dx, dweights) = rows::build_pair([din, dw], &chunks, |chunk, dx, dweights| {
-            let [x, w] = [(0, din), (1, dw)].map(|(k, d)| &inputs[k].data[chunk.start * d..chunk.end * d]);
+            let [x, w] = t.rows(inputs, &chunk);
             gate_gradients(t, x, w, &dy[chunk.start * dout..chunk.end * dout], dx, dweights);
         });
         Ok(vec![dx, dweights])

@@ -45,12 +45,18 @@ pub(super) fn forget(output: TensorId) {
 /// Gradients of `loss` with respect to every variable that it depends on: those of `loss.backward()`, in less time
 /// where the whole graph is made of our operations. A graph with any other operation in it goes through candle.
 ///
+/// What an operation has read is freed as soon as gradients have passed it, unless it is held elsewhere, and what follows
+/// finds its place still in the caches. Whoever needs the graph again passes a clone.
+///
 /// # Errors
 /// Those of the operations.
-pub fn backward(loss: &Tensor) -> Result<GradStore> {
-    let nodes = loss.sorted_nodes();
+pub fn backward(loss: Tensor) -> Result<GradStore> {
+    let nodes = sorted(&loss);
     match own(&nodes) {
-        Some(own) => reverse(loss, ones(loss), &own, &nodes),
+        Some(own) => {
+            let gradient = ones(&loss);
+            reverse(loss, gradient, own, nodes)
+        }
         None => loss.backward(),
     }
 }
@@ -59,20 +65,25 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
 ///
 /// # Errors
 /// Those of the operations, or shapes that differ.
-pub fn backward_from(output: &Tensor, gradient: &Tensor) -> Result<GradStore> {
+pub fn backward_from(output: Tensor, gradient: &Tensor) -> Result<GradStore> {
     if output.dims() != gradient.dims() {
         candle_core::bail!("gradient: shape {:?} expected, found {:?}", output.dims(), gradient.dims());
     }
-    let nodes = output.sorted_nodes();
+    let nodes = sorted(&output);
     match own(&nodes) {
-        Some(own) => reverse(output, storage(gradient)?, &own, &nodes),
+        Some(own) => reverse(output, storage(gradient)?, own, nodes),
         None => (output * gradient.detach())?.sum_all()?.backward(),
     }
 }
 
-/// The operations behind a result, if all of them are ours.
-fn own<'a>(nodes: &[&'a Tensor]) -> Option<Vec<(&'a Tensor, Arc<dyn Record>)>> {
-    with_records(nodes).map(|(node, record)| Some((node, record?))).collect()
+/// All tensors that gradients reach, before those that they depend on.
+fn sorted(output: &Tensor) -> Vec<Tensor> {
+    output.sorted_nodes().into_iter().cloned().collect()
+}
+
+/// The operations behind a result by their results, if all of them are ours.
+fn own(nodes: &[Tensor]) -> Option<Vec<Arc<dyn Record>>> {
+    with_records(nodes).map(|(_, record)| record).collect()
 }
 
 fn ones(x: &Tensor) -> CpuStorage {
@@ -92,29 +103,28 @@ fn storage(x: &Tensor) -> Result<CpuStorage> {
 
 /// Operations behind `loss` that are not ours, and so keep [`backward`] from its own pass.
 pub fn foreign_operations(loss: &Tensor) -> usize {
-    with_records(&loss.sorted_nodes()).filter(|(_, record)| record.is_none()).count()
+    with_records(&sorted(loss)).filter(|(_, record)| record.is_none()).count()
 }
 
 /// The results of operations among `nodes`, with the operation where it is ours.
-fn with_records<'a>(nodes: &[&'a Tensor]) -> impl Iterator<Item = (&'a Tensor, Option<Arc<dyn Record>>)> {
+fn with_records(nodes: &[Tensor]) -> impl Iterator<Item = (&Tensor, Option<Arc<dyn Record>>)> {
     let records = records();
     let inner = nodes.iter().filter(|node| !node.is_variable());
-    let found: Vec<_> = inner.map(|node| (*node, records.get(&node.id()).and_then(Weak::upgrade))).collect();
+    let found: Vec<_> = inner.map(|node| (node, records.get(&node.id()).and_then(Weak::upgrade))).collect();
     found.into_iter()
 }
 
-fn reverse(
-    output: &Tensor,
-    gradient: CpuStorage,
-    inner: &[(&Tensor, Arc<dyn Record>)],
-    nodes: &[&Tensor],
-) -> Result<GradStore> {
+/// `own` are the operations of those of `nodes` that are no variables.
+fn reverse(output: Tensor, gradient: CpuStorage, own: Vec<Arc<dyn Record>>, nodes: Vec<Tensor>) -> Result<GradStore> {
     let mut gradients = ByTensor::<CpuStorage>::default();
     gradients.insert(output.id(), gradient);
-    for (node, record) in inner {
+    drop(output);
+    let (variables, inner): (Vec<Tensor>, Vec<Tensor>) = nodes.into_iter().partition(|node| node.is_variable());
+    // Both are dropped step by step, and with them what no other tensor needs.
+    for (node, record) in inner.into_iter().zip(own) {
         let Some(gradient) = gradients.remove(&node.id()) else { continue };
         let sums = record.inputs().iter().map(|input| gradients.remove(&input.id())).collect();
-        for (input, gradient) in record.inputs().iter().zip(record.gradients(node, gradient, sums)?) {
+        for (input, gradient) in record.inputs().iter().zip(record.gradients(&node, gradient, sums)?) {
             let Some(gradient) = gradient else { continue };
             match gradients.get_mut(&input.id()) {
                 // An operation on the same tensor twice.
@@ -124,7 +134,7 @@ fn reverse(
         }
     }
     let mut store = GradStore::default();
-    for variable in nodes.iter().filter(|node| node.is_variable()) {
+    for variable in &variables {
         if let Some(gradient) = gradients.remove(&variable.id()) {
             store.insert(variable, tensor(gradient, variable)?);
         }
@@ -162,6 +172,34 @@ mod tests {
         }
     }
 
+    /// The same number; its backward notes how many of its kind are alive.
+    struct Link(Arc<Mutex<Vec<usize>>>);
+
+    impl Operation for Link {
+        const NAME: &'static str = "link";
+        fn forward<T: Real>(&self, x: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
+            Ok((x[0].data.to_vec(), x[0].dims.to_vec()))
+        }
+        fn backward<T: Real>(&self, _: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
+            self.0.lock().unwrap().push(Arc::strong_count(&self.0));
+            Ok(vec![dy.to_vec()])
+        }
+    }
+
+    #[test]
+    fn what_gradients_have_passed_is_freed() -> Result<()> {
+        let a = Var::new(&[1.5], &Device::Cpu)?;
+        let alive = Arc::new(Mutex::new(Vec::new()));
+        let chain = || (0..3).try_fold(a.as_tensor().clone(), |x, _| apply(Link(alive.clone()), &[&x]));
+        let kept = chain()?;
+        backward(kept.clone())?;
+        assert_eq!(std::mem::take(&mut *alive.lock().unwrap()), [4, 4, 4]);
+        drop(kept);
+        backward(chain()?)?;
+        assert_eq!(*alive.lock().unwrap(), [4, 3, 2]);
+        Ok(())
+    }
+
     #[test]
     fn equals_the_backward_of_candle() -> Result<()> {
         let variable = |v: &[f64]| Var::new(v, &Device::Cpu);
@@ -172,7 +210,7 @@ mod tests {
         let z = apply(Product, &[&y, &constant])?;
         let loss = apply(Product, &[&apply(Product, &[&z, &y])?, &a])?;
         assert_eq!(foreign_operations(&loss), 0);
-        let (ours, candles) = (backward(&loss)?, loss.backward()?);
+        let (ours, candles) = (backward(loss.clone())?, loss.backward()?);
         for x in [&a, &b] {
             let [x, y] = [&ours, &candles].map(|g| g.get(x).unwrap().to_vec1::<f64>().unwrap());
             assert_eq!(x, y);
@@ -181,17 +219,17 @@ mod tests {
         // A foreign operation in the graph: candle's pass takes over.
         let mixed = (&loss * 2.0)?;
         assert_eq!(foreign_operations(&mixed), 1);
-        let twice = backward(&mixed)?.get(&a).unwrap().to_vec1::<f64>()?;
+        let twice = backward(mixed)?.get(&a).unwrap().to_vec1::<f64>()?;
         assert_eq!(twice[0], 2.0 * ours.get(&a).unwrap().to_vec1::<f64>()?[0]);
         // Known gradients of an inner result: the same as through a loss.
         let halves = Tensor::new(&[0.5], &Device::Cpu)?;
-        for output in [&z, &(&z * 1.0)?] {
-            let found = backward_from(output, &halves)?.get(&a).unwrap().to_vec1::<f64>()?;
+        for output in [z.clone(), (&z * 1.0)?] {
+            let found = backward_from(output.clone(), &halves)?.get(&a).unwrap().to_vec1::<f64>()?;
             let through = (&z * &halves)?.sum_all()?.backward()?.get(&a).unwrap().to_vec1::<f64>()?;
             assert_eq!(found, through);
         }
-        assert!(backward_from(&z, &Tensor::new(&[0.5, 0.5], &Device::Cpu)?).is_err());
-        drop((y, z, loss, mixed));
+        assert!(backward_from(z.clone(), &Tensor::new(&[0.5, 0.5], &Device::Cpu)?).is_err());
+        drop((y, z, loss));
         assert!(records().len() <= before, "records outlive their tensors");
         Ok(())
     }

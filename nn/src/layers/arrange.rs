@@ -155,13 +155,13 @@ mod tests {
         )?;
         assert_eq!(ours.to_vec2::<f64>()?, plain.to_vec2::<f64>()?);
         let weight = Tensor::from_vec(values(4 * 7, 0.3), (4, 7), device)?;
-        let gradient = |y: &Tensor| backward(&(y * &weight)?.sum_all()?)?.get(&x).unwrap().to_vec2::<f64>();
+        let gradient = |y: &Tensor| backward((y * &weight)?.sum_all()?)?.get(&x).unwrap().to_vec2::<f64>();
         let (a, b) = (gradient(&ours)?, gradient(&plain)?);
         assert!(a.iter().flatten().zip(b.iter().flatten()).all(|(a, b)| (a - b).abs() < 1e-15));
         // Rows below another.
         let below = |y: &Tensor| {
             let sum = (y * Tensor::cat(&[&weight, &weight, &weight], 0)?)?.sum_all()?;
-            backward(&sum)?.get(&x).unwrap().to_vec2::<f64>()
+            backward(sum)?.get(&x).unwrap().to_vec2::<f64>()
         };
         let seven = |x: &Tensor| gather(&side_by_side(&[x, x])?, &Arc::from([0, 1, 2, 4]), 1..8);
         let (a, b) = (seven(&x)?, weight.affine(2.0, 0.0)?);

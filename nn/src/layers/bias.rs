@@ -56,7 +56,7 @@ mod tests {
         let b = Var::from_vec(vec![0.5, -1.0], 2, &Device::Cpu).unwrap();
         let y = add_bias(&x, &b).unwrap();
         assert_eq!(y.to_vec2::<f64>().unwrap(), [[1.5, 1.0], [3.5, 3.0]]);
-        let gradients = backward(&y.sqr().unwrap().sum_all().unwrap()).unwrap();
+        let gradients = backward(y.sqr().unwrap().sum_all().unwrap()).unwrap();
         assert_eq!(gradients.get(&b).unwrap().to_vec1::<f64>().unwrap(), [10.0, 8.0]);
         assert_eq!(gradients.get(&x).unwrap().to_vec2::<f64>().unwrap(), [[3.0, 2.0], [7.0, 6.0]]);
         assert!(add_bias(&x, &b.narrow(0, 0, 1).unwrap()).is_err());

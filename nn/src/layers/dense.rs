@@ -169,7 +169,7 @@ mod tests {
             let tolerance = if dtype == DType::F64 { 1e-11 } else { 1e-3 };
             assert!(far(&found, &expected) < tolerance);
             let cotangent = tensor(300, 20);
-            let [found, expected] = [&found, &expected].map(|y| backward_from(y, &cotangent).unwrap());
+            let [found, expected] = [found, expected].map(|y| backward_from(y, &cotangent).unwrap());
             for v in [x.as_tensor(), &dense.weight, &dense.bias] {
                 assert!(far(found.get(v).unwrap(), expected.get(v).unwrap()) < tolerance);
             }

@@ -67,7 +67,7 @@ mod tests {
         let y = embed(&table, &ids).unwrap();
         assert_eq!(y.to_vec2::<f64>().unwrap(), [[6.0, 7.0, 8.0], [0.0, 1.0, 2.0], [6.0, 7.0, 8.0]]);
         let c = Tensor::from_vec((1..10).map(f64::from).collect::<Vec<_>>(), (3, 3), &Device::Cpu).unwrap();
-        let gradient = backward(&(y * c).unwrap().sum_all().unwrap()).unwrap();
+        let gradient = backward((y * c).unwrap().sum_all().unwrap()).unwrap();
         let expected = [[4.0, 5.0, 6.0], [0.0; 3], [8.0, 10.0, 12.0], [0.0; 3]];
         assert_eq!(gradient.get(&table).unwrap().to_vec2::<f64>().unwrap(), expected);
         let message = embed(&table, &Arc::from([4])).unwrap_err().to_string();

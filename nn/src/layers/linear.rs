@@ -150,7 +150,7 @@ mod tests {
             let far =
                 |a: &Tensor, b: &Tensor| (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
             assert!(far(&ours, &plain) < 1e-11);
-            let gradients = |y: &Tensor| backward(&(y * &c).unwrap().sum_all().unwrap()).unwrap();
+            let gradients = |y: &Tensor| backward((y * &c).unwrap().sum_all().unwrap()).unwrap();
             let (ours, plain) = (gradients(&ours), gradients(&plain));
             for v in [&x, &w] {
                 assert!(far(ours.get(v).unwrap(), plain.get(v).unwrap()) < 1e-10);

@@ -127,7 +127,7 @@ mod tests {
                 let d = if power == Power::Absolute { d.abs()? } else { d.sqr()? };
                 let plain = (d.sum_all()? * 0.01)?;
                 assert!((ours.to_scalar::<f64>()? - plain.to_scalar::<f64>()?).abs() < 1e-13);
-                let (ours, plain) = (backward(&ours)?, plain.backward()?);
+                let (ours, plain) = (backward(ours)?, plain.backward()?);
                 let [a, b] = [ours, plain].map(|g| g.get(&x).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap());
                 assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-14));
             }

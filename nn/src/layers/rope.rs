@@ -150,7 +150,7 @@ mod tests {
         let c = Tensor::from_vec(wave(24, 1.1), (3, 8), &Device::Cpu).unwrap();
         let loss = (rotate(&x, &rotations).unwrap() * &c).unwrap().sum_all().unwrap();
         // Turning is orthogonal: turning the gradient forward gives the cotangent back.
-        let back = rotate(backward(&loss).unwrap().get(&x).unwrap(), &rotations).unwrap();
+        let back = rotate(backward(loss).unwrap().get(&x).unwrap(), &rotations).unwrap();
         let far = (back - &c).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
         assert!(far < 1e-14);
         assert!(rotate(&x.narrow(0, 0, 2).unwrap(), &rotations).is_err());

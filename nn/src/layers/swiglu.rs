@@ -75,7 +75,7 @@ mod tests {
         let far =
             |a: &Tensor, b: &Tensor| (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
         assert!(far(&ours, &plain) < 1e-14);
-        let (ours, plain) = [ours, plain].map(|y| backward(&y.sqr().unwrap().sum_all().unwrap()).unwrap()).into();
+        let (ours, plain) = [ours, plain].map(|y| backward(y.sqr().unwrap().sum_all().unwrap()).unwrap()).into();
         for x in [&g, &u] {
             assert!(far(ours.get(x).unwrap(), plain.get(x).unwrap()) < 1e-12);
         }

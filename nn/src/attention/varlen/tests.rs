@@ -25,7 +25,7 @@ fn worst(segments: Segments, heads: Heads, dtype: DType) -> f64 {
     let inputs: Vec<Var> = data.iter().zip(counts).map(|(x, n)| make(x, n, heads.width)).collect();
     let found = attention(&inputs[0], &inputs[1], &inputs[2], &Arc::new(segments), heads).unwrap();
     let loss = (&found * make(&dy, heads.queries, heads.width).as_tensor()).unwrap().sum_all().unwrap();
-    let store = backward(&loss).unwrap();
+    let store = backward(loss).unwrap();
     let far = |a: &Tensor, b: &[f64]| {
         let a = a.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
         a.iter().zip(b).fold(0.0f64, |m, (a, b)| if (a - b).abs() > m || a.is_nan() { (a - b).abs() } else { m })
@@ -56,7 +56,7 @@ fn off_difference(segments: Segments, heads: Heads) -> f64 {
         |x: &[Var]| (attention(&x[0], &x[1], &x[2], &segments, heads).unwrap() * &dy).unwrap().sum_all().unwrap();
     let value = |h: f64| loss(&inputs(h)).to_scalar::<f64>().unwrap();
     let here = inputs(0.0);
-    let store = backward(&loss(&here)).unwrap();
+    let store = backward(loss(&here)).unwrap();
     let mut analytic = 0.0;
     for (x, d) in here.iter().zip(&direction) {
         let gradient = store.get(x).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();

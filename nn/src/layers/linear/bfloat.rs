@@ -120,7 +120,7 @@ mod tests {
             let run = |w: &Tensor| {
                 let y = linear(&x, w).unwrap();
                 let loss = y.sqr().unwrap().sum_all().unwrap();
-                (y, backward(&loss).unwrap().get(&x).unwrap().clone())
+                (y, backward(loss).unwrap().get(&x).unwrap().clone())
             };
             let ((a, da), (b, db)) = (run(&narrow), run(&same));
             for (a, b) in [(a, b), (da, db)] {

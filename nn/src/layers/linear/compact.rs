@@ -291,7 +291,7 @@ mod tests {
         let compact = Compact::of(&weight).unwrap().unwrap();
         let x = Var::ones((1, WIDTH), DType::F32, &Device::Cpu).unwrap();
         let y = compact.linear(&x).unwrap();
-        assert!(crate::kernels::backward(&y.sum_all().unwrap()).unwrap().get(&x).is_some());
+        assert!(crate::kernels::backward(y.sum_all().unwrap()).unwrap().get(&x).is_some());
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub trait Task {
         if !value.is_finite() {
             return Ok((value, Gradients::new()));
         }
-        Ok((value, Gradients::collect(parameters, &crate::kernels::backward(&loss)?)))
+        Ok((value, Gradients::collect(parameters, &crate::kernels::backward(loss)?)))
     }
 
     /// Units of work in a sample (edges, tokens), for the throughput.

@@ -63,6 +63,18 @@ impl Convolution {
     /// `node` `[N, dim]` in the global frame, `edge` `[E, dim]` in the frames of `geometry`; returns `[E, output dim]`
     /// there.
     pub fn forward(&self, geometry: &Geometry, node: &Tensor, edge: &Tensor) -> Result<Tensor> {
+        let (z, r) = self.ungated(geometry, node, edge)?;
+        Ok(self.gate.forward_weighted(&z, &r)?)
+    }
+
+    /// As [`Self::forward`], summed over the edges that start at each node: `[N, output dim]`, global frame.
+    pub fn forward_summed(&self, geometry: &Geometry, node: &Tensor, edge: &Tensor) -> Result<Tensor> {
+        let (z, r) = self.ungated(geometry, node, edge)?;
+        Ok(self.gate.forward_summed(&geometry.frames, &z, &r)?)
+    }
+
+    /// The product and the radial weights.
+    fn ungated(&self, geometry: &Geometry, node: &Tensor, edge: &Tensor) -> Result<(Tensor, Tensor)> {
         let (product, weights, frames) = (&self.product, &self.weights, &geometry.frames);
         let z = match &geometry.harmonics {
             None => product.forward(frames, node, edge, weights, geometry.self_loops)?,
@@ -76,7 +88,6 @@ impl Convolution {
         };
         let [first, second, third] = &self.radial;
         let r = first.forward(&geometry.radial_basis)?;
-        let r = third.forward_after_silu(&second.forward_after_silu(&r)?)?;
-        Ok(self.gate.forward_weighted(&z, &r)?)
+        Ok((z, third.forward_after_silu(&second.forward_after_silu(&r)?)?))
     }
 }

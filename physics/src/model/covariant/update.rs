@@ -5,9 +5,7 @@ use crate::Result;
 use crate::model::geometry::Geometry;
 use candle_core::Tensor;
 use tesseral_nn::Scope;
-use tesseral_nn::equivariant::frame::scatter_rotated;
 use tesseral_nn::equivariant::irreps::{Convention, Irreps};
-use tesseral_nn::equivariant::layout::Layout;
 use tesseral_nn::equivariant::linear::{Linear, Segment};
 use tesseral_nn::equivariant::norm::{LayerNorm, NormOptions};
 use tesseral_nn::layers::activation::add;
@@ -67,7 +65,6 @@ impl Tail {
 pub struct NodeUpdate {
     pre: Linear,
     convolution: Convolution,
-    message: Layout,
     tail: Tail,
 }
 
@@ -85,20 +82,18 @@ impl NodeUpdate {
         Ok(NodeUpdate {
             pre: Linear::new(&scope.enter("lin_pre"), o.node, o.node, 1, true, o.convention)?,
             tail: Tail::new(scope, o.node, convolution.output(), o.species, o.convention)?,
-            message: Layout::new(convolution.output()),
             convolution,
         })
     }
 
     /// Irreps of the new node features.
     pub fn output(&self) -> &Irreps {
-        self.message.irreps()
+        self.convolution.output()
     }
 
     /// `node` `[N, dim]` (global frame), `edge` `[E, dim]` (edge frames), layout order; new node features.
     pub fn forward(&self, geometry: &Geometry, node: &Tensor, edge: &Tensor) -> Result<Tensor> {
-        let message = self.convolution.forward(geometry, &self.pre.forward_plain(node)?, edge)?;
-        let message = scatter_rotated(&geometry.frames, &self.message, &message)?;
+        let message = self.convolution.forward_summed(geometry, &self.pre.forward_plain(node)?, edge)?;
         let mixed = self.tail.mix(&message, node, &geometry.node_classes)?;
         self.tail.skip(self.tail.norm.forward(&mixed, &geometry.node_graphs, None)?, node)
     }
