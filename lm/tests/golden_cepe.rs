@@ -397,7 +397,7 @@ fn golden_six_steps_of_adamw() {
     let mut optimizer = AdamW::new(&parameters, config).unwrap();
     for (k, expected) in case.scalars["adamw_trajectory"].as_array().unwrap().iter().enumerate() {
         let loss = objective::loss(&model, &batch, Reduction::Mean).unwrap();
-        let gradients = Gradients::collect(&parameters, &backward(loss).unwrap());
+        let gradients = Gradients::collect(&parameters, &backward(loss.clone()).unwrap());
         let report = optimizer.step(&gradients, rate).unwrap();
         for (found, key) in [(scalar(&loss), "loss"), (report.gradient_norm, "grad_norm")] {
             let expected = expected[key].as_f64().unwrap();

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use nalgebra::{Matrix3, Rotation3, Vector3};
 use proptest::prelude::*;
 use std::sync::Arc;
-use tesseral_nn::equivariant::frame::{EdgeFrames, gather_rotated, to_edge_frame, to_global};
+use tesseral_nn::equivariant::frame::{EdgeFrames, gather_rotated, scatter_rotated, to_edge_frame, to_global};
 use tesseral_nn::equivariant::gate::Gate;
 use tesseral_nn::equivariant::irreps::{Convention, Irrep, Irreps, MulIrrep, Parity, concat};
 use tesseral_nn::equivariant::layout::Layout;
@@ -261,7 +261,7 @@ fn gradients_that_meet_are_sums() {
     let sum = add(&sum, &sum).unwrap();
     assert_eq!(foreign_operations(&sum), 0);
     let cotangent = random(&p, "cotangent", rows, irreps.dim());
-    let ours = backward_from(sum, &cotangent).unwrap();
+    let ours = backward_from(sum.clone(), &cotangent).unwrap();
     let candles = (&sum * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
     let read =
         |(name, _): &(String, Var)| ["map", "norm", "product", "unbiased"].iter().any(|part| name.starts_with(part));
@@ -269,6 +269,31 @@ fn gradients_that_meet_are_sums() {
     for v in [x, y].into_iter().chain(parameters) {
         let [ours, candles] = [&ours, &candles].map(|gradients| gradients.get(&v).unwrap());
         assert!(largest(ours, candles) < 1e-9, "{:?}", v.dims());
+    }
+}
+
+/// Edges of a node in runs longer than a tile, and edges in no order.
+#[test]
+fn a_summed_gate_is_the_sum_of_what_a_gate_gives() {
+    let irreps: Irreps = "8x0e+3x1o+2x2e".parse().unwrap();
+    let gate = Gate::new(&irreps, &Irreps::spherical_harmonics(2), &irreps);
+    let sorted: Vec<[usize; 2]> = (0..90).map(|edge| [edge / 30, edge % 4]).collect();
+    let vectors: Vec<[f64; 3]> = (0..90).map(|edge| [f64::from(edge).sin(), 0.3, f64::from(edge).cos()]).collect();
+    let of_runs = Arc::new(EdgeFrames::new(4, &sorted, &vectors, 2).unwrap());
+    for (name, frames) in [("runs", of_runs), ("any", frames(20, 90, 4))] {
+        let p = parameters(5);
+        let var = |name, columns| Var::from_tensor(&random(&p, name, 90, columns)).unwrap();
+        let (x, weights) = (var("x", gate.input().dim()), var("w", gate.channels()));
+        let gated = gate.forward_weighted(&x, &weights).unwrap();
+        let expected = scatter_rotated(&frames, gate.output(), &gated).unwrap();
+        let found = gate.forward_summed(&frames, &x, &weights).unwrap();
+        assert!(largest(&found, &expected) < 1e-12, "{name}");
+        let cotangent = random(&p, "cotangent", frames.nodes(), gate.output().dim());
+        let [found, expected] = [found, expected].map(|y| backward_from(y, &cotangent).unwrap());
+        for v in [&x, &weights] {
+            assert!(largest(found.get(v).unwrap(), expected.get(v).unwrap()) < 1e-12, "{name}");
+        }
+        assert!(gate.forward_summed(&frames, &x.narrow(0, 0, 3).unwrap(), &weights.narrow(0, 0, 3).unwrap()).is_err());
     }
 }
 

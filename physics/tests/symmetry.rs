@@ -159,7 +159,7 @@ fn every_variable_of_both_stages_gets_a_gradient() {
     let zero = output.blocks.zeros_like().unwrap();
     let loss = summed_error(&output.blocks, &zero, None, Power::Squared, 1.0).unwrap();
     assert_eq!(foreign_operations(&loss), 0, "stage 1 trains by the fast reverse pass");
-    let (grads, by_candle) = (backward(loss).unwrap(), loss.backward().unwrap());
+    let (grads, by_candle) = (backward(loss.clone()).unwrap(), loss.backward().unwrap());
     assert_every_variable_has_gradient(&net.parameters, &grads).unwrap();
     for (name, variable) in net.parameters.to_vec() {
         let [a, b] = [&grads, &by_candle].map(|g| g.get(&variable).unwrap().flatten_all().unwrap());
@@ -189,6 +189,6 @@ fn every_variable_of_both_stages_gets_a_gradient() {
     let rotation = *Rotation3::from_scaled_axis(Vector3::new(0.4, -1.0, 0.7)).matrix();
     let refined = net.refine.forward(&input, Some(&rotation)).unwrap();
     let loss = summed_error(&refined, &zero, None, Power::Squared, 1.0).unwrap();
-    assert_every_variable_has_gradient(&net.refine_parameters, &backward(loss).unwrap()).unwrap();
+    assert_every_variable_has_gradient(&net.refine_parameters, &backward(loss.clone()).unwrap()).unwrap();
     assert_eq!(foreign_operations(&loss), 0, "stage 2 trains by the fast reverse pass");
 }

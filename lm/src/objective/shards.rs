@@ -108,7 +108,7 @@ mod tests {
         let label = |(k, id): (usize, &u32)| if k < 7 { IGNORED } else { i64::from(*id) };
         let labels: Vec<i64> = ids.iter().enumerate().map(label).collect();
         let batch = Batch::new(&ids, &labels, &[9, 1, 11]).unwrap();
-        let gradients = |loss: &Tensor| Gradients::collect(&parameters, &backward(loss).unwrap());
+        let gradients = |loss: &Tensor| Gradients::collect(&parameters, &backward(loss.clone()).unwrap());
         for reduction in [Reduction::Mean, Reduction::Sum] {
             let one = objective::loss(&decoder, &batch, reduction).unwrap();
             let expected = gradients(&one);

@@ -161,7 +161,7 @@ mod tests {
         assert!(batch.ids.iter().zip(&batch.labels[..]).all(|(id, label)| (*id == 23) == (*label >= 0)));
         assert!(batch.labels[..2].iter().all(|l| *l == IGNORED) && batch.labels.iter().any(|l| *l >= 0));
         let loss = model.loss(&batch).unwrap();
-        let gradients = Gradients::collect(&parameters, &backward(loss).unwrap());
+        let gradients = Gradients::collect(&parameters, &backward(loss.clone()).unwrap());
         assert_every_variable_has_gradient(&parameters, &gradients).unwrap();
         let losses = model.losses(&batch).unwrap();
         let mean = losses.iter().sum::<f64>() / losses.len() as f64;

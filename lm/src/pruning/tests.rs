@@ -164,7 +164,7 @@ fn every_weight_mask_and_multiplier_has_its_gradient() {
                 return task.loss_and_gradients(0, &context, &parameters).unwrap();
             }
             let loss = task.loss(0, &context).unwrap();
-            let gradients = Gradients::collect(&parameters, &backward(loss).unwrap());
+            let gradients = Gradients::collect(&parameters, &backward(loss.clone()).unwrap());
             (loss.to_scalar::<f64>().unwrap(), gradients)
         };
         let (whole, reference) = run(Recompute::None, false);

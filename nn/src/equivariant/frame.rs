@@ -294,7 +294,8 @@ impl Operation for Scatter {
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let all = 0..self.frames.len();
-        let y = rows::build(self.dim, &one_by_one(self.nodes()), |node, y| self.add(node.start, &all, inputs[0].data, y));
+        let y =
+            rows::build(self.dim, &one_by_one(self.nodes()), |node, y| self.add(node.start, &all, inputs[0].data, y));
         Ok((y, vec![self.nodes(), self.dim]))
     }
 

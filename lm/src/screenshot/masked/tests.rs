@@ -64,7 +64,7 @@ fn every_parameter_has_its_gradient() {
     let (parameters, model) = model();
     let loss = model.losses(&examples()).unwrap();
     assert_eq!(tesseral_nn::kernels::reverse::foreign_operations(&loss.total), 0);
-    let gradients = Gradients::collect(&parameters, &tesseral_nn::kernels::backward(loss.total).unwrap());
+    let gradients = Gradients::collect(&parameters, &tesseral_nn::kernels::backward(loss.total.clone()).unwrap());
     assert_every_variable_has_gradient(&parameters, &gradients).unwrap();
     assert!((scalar(&loss.total).unwrap() - loss.pixels.unwrap() - loss.text.unwrap()).abs() < 1e-12);
     let loss = || Ok(model.losses(&examples()).unwrap().total);
