@@ -98,9 +98,21 @@ impl TextModel {
     /// # Errors
     /// [`Error::Config`] for an empty prompt or a sampling value out of range; those of the model.
     pub fn generate(&self, prompt: &str, options: &GenerateOptions, tell: &mut dyn FnMut(&str)) -> Result<Generated> {
-        let ids = self.tokenizer.encode(prompt, true)?;
+        self.generate_from(&self.tokenizer.encode(prompt, true)?, options, tell)
+    }
+
+    /// As [`Self::generate`] for a prompt in token ids.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn generate_from(
+        &self,
+        ids: &[u32],
+        options: &GenerateOptions,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Generated> {
         let mut reader = PromptReader::new(self.decoder.config(), ids.len() + options.max_tokens);
-        self.continue_ids(&mut reader, &ids, options, tell)
+        self.continue_ids(&mut reader, ids, options, tell)
     }
 
     /// Continues the text of some token ids. What the reader has read before is not read again.

@@ -52,13 +52,13 @@ impl Generate {
         } else {
             text
         };
-        let (length, limit) =
-            (model.tokenizer.encode(&prompt, true)?.len(), model.decoder.config().max_position_embeddings);
+        let ids = model.tokenizer.encode(&prompt, true)?;
+        let (length, limit) = (ids.len(), model.decoder.config().max_position_embeddings);
         if length.saturating_add(options.max_tokens) > limit && !common.quiet {
             let new = options.max_tokens;
             eprintln!("{length} tokens of prompt and up to {new} new ones: the model is made for {limit}");
         }
-        let generated = model.generate(&prompt, &options, &mut tell(common))?;
+        let generated = model.generate_from(&ids, &options, &mut tell(common))?;
         if !common.quiet && !common.json {
             eprintln!(
                 "\n{} tokens of prompt at {:.0}/s, {} new at {:.1}/s",
