@@ -102,6 +102,18 @@ impl EdgeFrames {
         Ok(())
     }
 
+    /// The (edge, end) pairs of a node.
+    fn ends_of(&self, node: usize) -> &[(usize, usize)] {
+        &self.ends[self.starts[node]..self.starts[node + 1]]
+    }
+
+    /// Those of some edges.
+    fn ends_among(&self, node: usize, edges: &Range<usize>) -> &[(usize, usize)] {
+        let all = self.ends_of(node);
+        let [from, to] = [edges.start, edges.end].map(|edge| all.partition_point(|end| end.0 < edge));
+        &all[from..to]
+    }
+
     /// D of all edges from one on, all degrees packed.
     fn wigner_from<T: Real>(&self, edge: usize) -> Wigner<'_, T> {
         let length = packed_length(self.lmax);
@@ -210,9 +222,8 @@ impl Ends {
     pub(super) fn add_back<T: Real>(&self, edges: &Range<usize>, pairs: &[T], nodes: &mut Vec<T>) {
         let (d, f) = (self.dim, &self.frames);
         rows::add_to_parts(nodes, (0..f.nodes).map(|node| (d, node)), |node, sum| {
-            let all = &f.ends[f.starts[node]..f.starts[node + 1]];
-            let [from, to] = [edges.start, edges.end].map(|edge| all.partition_point(|end| end.0 < edge));
-            add_turned_back(&self.turns.back, f.wigner_from(0), &all[from..to], edges.start, pairs, 2 * d, sum);
+            let ends = f.ends_among(node, edges);
+            add_turned_back(&self.turns.back, f.wigner_from(0), ends, edges.start, pairs, 2 * d, sum);
         });
     }
 }
@@ -257,7 +268,7 @@ impl Scatter {
     /// The edges that start at a node, in runs of at most `most` that follow each other.
     pub(super) fn runs(&self, node: usize, most: usize) -> Vec<Range<usize>> {
         let mut runs: Vec<Range<usize>> = Vec::new();
-        for &(edge, _) in self.ends(node).iter().filter(|(_, end)| *end == 0) {
+        for &(edge, _) in self.frames.ends_of(node).iter().filter(|(_, end)| *end == 0) {
             match runs.last_mut() {
                 Some(run) if run.end == edge && run.len() < most => run.end += 1,
                 _ => runs.push(edge..edge + 1),
@@ -266,15 +277,10 @@ impl Scatter {
         runs
     }
 
-    fn ends(&self, node: usize) -> &[(usize, usize)] {
-        &self.frames.ends[self.frames.starts[node]..self.frames.starts[node + 1]]
-    }
-
     /// Adds those of the rows of `edges` that start at `node` to its features `y`.
     pub(super) fn add<T: Real>(&self, node: usize, edges: &Range<usize>, rows: &[T], y: &mut [T]) {
-        let all = self.ends(node);
-        let [from, to] = [edges.start, edges.end].map(|edge| all.partition_point(|end| end.0 < edge));
-        add_turned_back(&self.turns, self.frames.wigner_from(0), &all[from..to], edges.start, rows, self.dim, y);
+        let (d, f) = (self.dim, &self.frames);
+        add_turned_back(&self.turns, f.wigner_from(0), f.ends_among(node, edges), edges.start, rows, d, y);
     }
 
     /// Fills the rows of `edges` with the features `dy` of the nodes that they start at.

@@ -61,6 +61,11 @@ pub fn groups(parts: &[Range<usize>]) -> Ranges {
     cut(parts, total.div_ceil(MOST).max(LARGEST))
 }
 
+/// Cuts so many numbers into blocks of `size`, the last one of what is left.
+pub fn blocks(size: usize, length: usize) -> Ranges {
+    (0..length).step_by(size).map(|start| start..(start + size).min(length)).collect()
+}
+
 /// Moves the border between two chunks that lies close to row `row` there, so that neither side of that row gets a small
 /// rest of a chunk.
 pub fn border_at(row: usize, mut chunks: Ranges) -> Ranges {

@@ -1,6 +1,6 @@
 //! Sums over many numbers in f64, the same to the bit for any number of threads.
 
-use super::{Real, parallel, vectorised};
+use super::{Real, parallel, rows, vectorised};
 use std::ops::Range;
 
 /// Elements summed by one task. Fixed, so that the sum does not depend on the number of threads.
@@ -13,9 +13,7 @@ pub(crate) fn by_chunks(length: usize, body: impl Fn(Range<usize>) -> f64 + Sync
     if length <= CHUNK {
         return body(0..length);
     }
-    let chunks: Vec<Range<usize>> =
-        (0..length).step_by(CHUNK).map(|start| start..(start + CHUNK).min(length)).collect();
-    parallel::map(&chunks, |chunk| body(chunk.clone())).iter().sum()
+    parallel::map(&rows::blocks(CHUNK, length), |chunk| body(chunk.clone())).iter().sum()
 }
 
 vectorised! {

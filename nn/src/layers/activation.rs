@@ -4,7 +4,6 @@ use crate::kernels::operation::added;
 use crate::kernels::vectors::update;
 use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use candle_core::{Result, Tensor};
-use std::ops::Range;
 
 /// x / (1 + e^-x), element by element; f32 or f64.
 ///
@@ -66,13 +65,13 @@ impl Operation for Times {
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
         let (a, b) = (inputs[0].data, inputs[1].data);
-        let y = rows::build(1, &blocks(a.len()), |block, y| product(&a[block.clone()], &b[block], y));
+        let y = rows::build(1, &rows::blocks(BLOCK, a.len()), |block, y| product(&a[block.clone()], &b[block], y));
         Ok((y, inputs[0].dims.to_vec()))
     }
 
     fn backward<T: Real>(&self, inputs: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
         let b = inputs[1].data;
-        let dx = rows::build(1, &blocks(dy.len()), |block, dx| product(&dy[block.clone()], &b[block], dx));
+        let dx = rows::build(1, &rows::blocks(BLOCK, dy.len()), |block, dx| product(&dy[block.clone()], &b[block], dx));
         Ok(vec![dx, Vec::new()])
     }
 }
@@ -92,7 +91,7 @@ impl Operation for Add {
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
         let (a, b) = (inputs[0].data, inputs[1].data);
-        let y = rows::build(1, &blocks(a.len()), |block, y| sum(&a[block.clone()], &b[block], y));
+        let y = rows::build(1, &rows::blocks(BLOCK, a.len()), |block, y| sum(&a[block.clone()], &b[block], y));
         Ok((y, inputs[0].dims.to_vec()))
     }
 
@@ -132,16 +131,12 @@ struct Silu;
 
 const BLOCK: usize = 4096;
 
-fn blocks(length: usize) -> Vec<Range<usize>> {
-    (0..length).step_by(BLOCK).map(|start| start..(start + BLOCK).min(length)).collect()
-}
-
 impl Operation for Silu {
     const NAME: &'static str = "silu";
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
         let x = inputs[0].data;
-        let y = rows::build(1, &blocks(x.len()), |block, y| {
+        let y = rows::build(1, &rows::blocks(BLOCK, x.len()), |block, y| {
             silu_values(&x[block], y);
         });
         Ok((y, inputs[0].dims.to_vec()))
@@ -149,7 +144,7 @@ impl Operation for Silu {
 
     fn backward<T: Real>(&self, inputs: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
         let x = inputs[0].data;
-        let dx = rows::build(1, &blocks(x.len()), |block, dx| {
+        let dx = rows::build(1, &rows::blocks(BLOCK, x.len()), |block, dx| {
             dx.copy_from_slice(&dy[block.clone()]);
             times_silu_slope(&x[block], dx);
         });

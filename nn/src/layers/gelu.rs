@@ -4,7 +4,6 @@
 use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use candle_core::{Result, Tensor};
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
-use std::ops::Range;
 
 /// `x (1 + erf(x / sqrt 2)) / 2`, element by element; f32 or f64.
 ///
@@ -28,22 +27,18 @@ pub fn geglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 
 const BLOCK: usize = 4096;
 
-fn blocks(length: usize) -> Vec<Range<usize>> {
-    (0..length).step_by(BLOCK).map(|start| start..(start + BLOCK).min(length)).collect()
-}
-
 struct Gelu;
 
 impl Operation for Gelu {
     const NAME: &'static str = "gelu";
 
     fn forward<T: Real>(&self, x: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
-        let y = rows::build(1, &blocks(x[0].data.len()), |block, y| gelu_values(&x[0].data[block], y));
+        let y = rows::build(1, &rows::blocks(BLOCK, x[0].data.len()), |block, y| gelu_values(&x[0].data[block], y));
         Ok((y, x[0].dims.to_vec()))
     }
 
     fn backward<T: Real>(&self, x: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
-        let dx = rows::build(1, &blocks(dy.len()), |block, dx| {
+        let dx = rows::build(1, &rows::blocks(BLOCK, dy.len()), |block, dx| {
             gelu_gradients(&x[0].data[block.clone()], &dy[block], dx);
         });
         Ok(vec![dx])
@@ -77,13 +72,15 @@ impl Operation for GeGlu {
 
     fn forward<T: Real>(&self, x: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
         let (gate, up) = (x[0].data, x[1].data);
-        let y = rows::build(1, &blocks(gate.len()), |block, y| gated_values(&gate[block.clone()], &up[block], y));
+        let y = rows::build(1, &rows::blocks(BLOCK, gate.len()), |block, y| {
+            gated_values(&gate[block.clone()], &up[block], y)
+        });
         Ok((y, x[0].dims.to_vec()))
     }
 
     fn backward<T: Real>(&self, x: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
         let (gate, up) = (x[0].data, x[1].data);
-        let (dg, du) = rows::build_pair([1, 1], &blocks(gate.len()), |block, dg, du| {
+        let (dg, du) = rows::build_pair([1, 1], &rows::blocks(BLOCK, gate.len()), |block, dg, du| {
             gated_gradients(&gate[block.clone()], &up[block.clone()], &dy[block], dg, du);
         });
         Ok(vec![dg, du])

@@ -63,9 +63,7 @@ impl Operation for SummedError {
 
     fn backward<T: Real>(&self, inputs: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
         let scale = T::of(self.scale) * dy[0];
-        let mut blocks = rows::Ranges::new();
-        blocks.extend((0..inputs[0].data.len()).step_by(TASK).map(|at| at..(at + TASK).min(inputs[0].data.len())));
-        let dx = rows::build(1, &blocks, |block, dx| {
+        let dx = rows::build(1, &rows::blocks(TASK, inputs[0].data.len()), |block, dx| {
             let inputs = parts(inputs, &block);
             masked_difference(&inputs, dx);
             match self.power {

@@ -2,7 +2,6 @@
 
 use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use candle_core::{Result, Tensor};
-use std::ops::Range;
 
 /// `silu(gate) * up`, element by element; equal shapes, f32 or f64.
 ///
@@ -17,23 +16,21 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 
 struct SwiGlu;
 
-fn blocks(length: usize) -> Vec<Range<usize>> {
-    const BLOCK: usize = 16_384;
-    (0..length).step_by(BLOCK).map(|start| start..(start + BLOCK).min(length)).collect()
-}
+const BLOCK: usize = 16_384;
 
 impl Operation for SwiGlu {
     const NAME: &'static str = "swiglu";
 
     fn forward<T: Real>(&self, x: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
         let (gate, up) = (x[0].data, x[1].data);
-        let y = rows::build(1, &blocks(gate.len()), |block, y| values(&gate[block.clone()], &up[block], y));
+        let y =
+            rows::build(1, &rows::blocks(BLOCK, gate.len()), |block, y| values(&gate[block.clone()], &up[block], y));
         Ok((y, x[0].dims.to_vec()))
     }
 
     fn backward<T: Real>(&self, x: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
         let (gate, up) = (x[0].data, x[1].data);
-        let (dg, du) = rows::build_pair([1, 1], &blocks(gate.len()), |block, dg, du| {
+        let (dg, du) = rows::build_pair([1, 1], &rows::blocks(BLOCK, gate.len()), |block, dg, du| {
             gradients(&gate[block.clone()], &up[block.clone()], &dy[block], dg, du);
         });
         Ok(vec![dg, du])
