@@ -1,6 +1,7 @@
 //! What every layer is made of on the CPU: matrix products over strided views, vectorised loops, and the adapter
 //! that turns a forward and a backward function over slices into a differentiable candle operation.
 
+mod bundle;
 pub(crate) mod lanes;
 pub mod matmul;
 pub mod memory;

@@ -1,7 +1,7 @@
 //! Plain differentiable layers.
 //!
 //! Modules: [`dense`] (linear with bias), [`mod@linear`] (without), [`activation`], [`arrange`], [`bias`],
-//! [`embedding`], [`gaussian`] (radial basis), [`mod@gelu`], [`loss`], [`norm`], [`mod@rms_norm`], [`rope`], [`scale`] (rows and
+//! [`embedding`], [`gaussian`] (radial basis), [`mod@gelu`], [`loss`], [`norm`], [`perceptron`], [`mod@rms_norm`], [`rope`], [`scale`] (rows and
 //! columns), [`mod@swiglu`], [`mod@cross_entropy`].
 
 pub mod activation;
@@ -15,6 +15,7 @@ pub mod gelu;
 pub mod linear;
 pub mod loss;
 pub mod norm;
+pub mod perceptron;
 pub mod rms_norm;
 pub mod rope;
 pub mod scale;
@@ -25,6 +26,7 @@ pub use cross_entropy::cross_entropy;
 pub use dense::Dense;
 pub use embedding::embed;
 pub use linear::{Compact, linear};
+pub use perceptron::Perceptron;
 pub use rms_norm::rms_norm;
 pub use scale::{scale_columns, scale_rows};
 pub use swiglu::swiglu;

@@ -1,5 +1,6 @@
 //! From a forward and a backward function over slices to a differentiable candle operation.
 
+use super::bundle::Bundles;
 use super::reverse::{Record, forget, remember};
 use super::{Real, rows};
 use candle_core::backend::BackendStorage;
@@ -24,7 +25,7 @@ impl<T> Array<'_, T> {
     }
 }
 
-/// A differentiable function of one to three tensors of one dtype, on the CPU.
+/// A differentiable function of one to seven tensors of one dtype, on the CPU.
 pub trait Operation: Send + Sync + 'static {
     /// Shown in candle's messages.
     const NAME: &'static str;
@@ -65,6 +66,7 @@ pub(crate) fn added<T: Real>(mut sum: Vec<T>, gradient: Vec<T>) -> Vec<T> {
 struct Applied<O> {
     operation: O,
     inputs: Vec<Tensor>,
+    bundles: Bundles,
     wanted: Vec<bool>,
     /// Set once the result is known to the reverse pass.
     output: OnceLock<TensorId>,
@@ -84,13 +86,14 @@ struct Adapter<O>(Arc<Applied<O>>);
 /// Applies `operation`; gradients flow to every input that is or depends on a variable.
 ///
 /// # Errors
-/// Not one to three inputs, a dtype other than f32 or f64, another device, or an error of the operation.
+/// Not one to seven inputs, a dtype other than f32 or f64, another device, or an error of the operation.
 pub fn apply<O: Operation>(operation: O, inputs: &[&Tensor]) -> Result<Tensor> {
     let inputs = inputs.iter().map(|t| t.contiguous()).collect::<Result<Vec<_>>>()?;
     let wanted: Vec<bool> = inputs.iter().map(|t| t.track_op()).collect();
-    let applied = Arc::new(Applied { operation, inputs: inputs.clone(), wanted, output: OnceLock::new() });
+    let (seen, bundles) = Bundles::new(O::NAME, &inputs)?;
+    let applied = Arc::new(Applied { operation, inputs, bundles, wanted, output: OnceLock::new() });
     let adapter = Adapter(applied.clone());
-    let output = match inputs.as_slice() {
+    let output = match seen.as_slice() {
         [a] => a.apply_op1_arc(Arc::new(Box::new(adapter))),
         [a, b] => a.apply_op2_arc(b, Arc::new(Box::new(adapter))),
         [a, b, c] => a.apply_op3_arc(b, c, Arc::new(Box::new(adapter))),
@@ -114,10 +117,9 @@ impl<O: Operation> Record for Applied<O> {
         gradient: CpuStorage,
         sums: Vec<Option<CpuStorage>>,
     ) -> Result<Vec<Option<CpuStorage>>> {
-        let inputs: Vec<&Tensor> = self.inputs.iter().collect();
         match gradient {
-            CpuStorage::F32(dy) => self.gradients_as::<f32>(&inputs, output, dy, owned(sums)?),
-            CpuStorage::F64(dy) => self.gradients_as::<f64>(&inputs, output, dy, owned(sums)?),
+            CpuStorage::F32(dy) => self.gradients_as::<f32>(output, dy, owned(sums)?),
+            CpuStorage::F64(dy) => self.gradients_as::<f64>(output, dy, owned(sums)?),
             other => candle_core::bail!("{}: dtype f32 or f64, found {:?}", O::NAME, other.dtype()),
         }
     }
@@ -130,12 +132,11 @@ fn owned<T: Real>(sums: Vec<Option<CpuStorage>>) -> Result<Vec<Vec<T>>> {
 impl<O: Operation> Applied<O> {
     fn gradients_as<T: Real>(
         &self,
-        inputs: &[&Tensor],
         y: &Tensor,
         dy: Vec<T>,
         sums: Vec<Vec<T>>,
     ) -> Result<Vec<Option<CpuStorage>>> {
-        let guards: Vec<_> = inputs.iter().map(|t| t.storage_and_layout()).collect();
+        let guards: Vec<_> = self.inputs.iter().map(|t| t.storage_and_layout()).collect();
         let arrays = guards.iter().map(|(s, l)| view::<T>(O::NAME, cpu(O::NAME, s)?, l)).collect::<Result<Vec<_>>>()?;
         let (ys, yl) = y.storage_and_layout();
         let y = view::<T>(O::NAME, cpu(O::NAME, &ys)?, yl)?;
@@ -161,27 +162,33 @@ impl<O: Operation> Adapter<O> {
     }
 
     fn forward_as<T: Real>(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
-        let arrays = inputs.iter().map(|(s, l)| view::<T>(O::NAME, s, l)).collect::<Result<Vec<_>>>()?;
+        let alone = self.0.bundles.alone;
+        let bundled: Vec<_> = self.0.inputs[alone..].iter().map(|t| t.storage_and_layout()).collect();
+        let alone = inputs[..alone].iter().map(|(s, l)| view::<T>(O::NAME, s, l));
+        let bundled = bundled.iter().map(|(s, l)| view::<T>(O::NAME, cpu(O::NAME, s)?, l));
+        let arrays = alone.chain(bundled).collect::<Result<Vec<_>>>()?;
         let (data, dims) = self.0.operation.forward(&arrays)?;
         check(O::NAME, "output", data.len(), dims.iter().product())?;
         Ok((T::to_cpu_storage_owned(data), Shape::from(dims)))
     }
 
     /// For candle's own pass, which lends the gradient.
-    fn backward(&self, inputs: &[&Tensor], y: &Tensor, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    fn backward(&self, y: &Tensor, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
         match y.dtype() {
-            DType::F32 => self.backward_as::<f32>(inputs, y, dy),
-            _ => self.backward_as::<f64>(inputs, y, dy),
+            DType::F32 => self.backward_as::<f32>(y, dy),
+            _ => self.backward_as::<f64>(y, dy),
         }
     }
 
-    fn backward_as<T: Real>(&self, inputs: &[&Tensor], y: &Tensor, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    fn backward_as<T: Real>(&self, y: &Tensor, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let dy = dy.contiguous()?;
         let (gs, gl) = dy.storage_and_layout();
         let dy = view::<T>(O::NAME, cpu(O::NAME, &gs)?, gl)?.data.to_vec();
-        let wrap = |(gradient, input): (Option<CpuStorage>, &&Tensor)| gradient.map(|g| tensor(g, input)).transpose();
+        let inputs = &self.0.inputs;
+        let wrap = |(gradient, input): (Option<CpuStorage>, &Tensor)| gradient.map(|g| tensor(g, input)).transpose();
         let sums = inputs.iter().map(|_| Vec::new()).collect();
-        self.0.gradients_as(inputs, y, dy, sums)?.into_iter().zip(inputs).map(wrap).collect()
+        let gradients = self.0.gradients_as(y, dy, sums)?.into_iter().zip(inputs).map(wrap);
+        self.0.bundles.hand_over(gradients.collect::<Result<_>>()?)
     }
 }
 
@@ -222,8 +229,8 @@ impl<O: Operation> CustomOp1 for Adapter<O> {
     fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
         self.forward(&[(s, l)])
     }
-    fn bwd(&self, a: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        Ok(self.backward(&[a], y, dy)?.pop().flatten())
+    fn bwd(&self, _: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        Ok(self.backward(y, dy)?.pop().flatten())
     }
 }
 
@@ -234,8 +241,8 @@ impl<O: Operation> CustomOp2 for Adapter<O> {
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         self.forward(&[(s1, l1), (s2, l2)])
     }
-    fn bwd(&self, a: &Tensor, b: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let mut gradients = self.backward(&[a, b], y, dy)?.into_iter();
+    fn bwd(&self, _: &Tensor, _: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let mut gradients = self.backward(y, dy)?.into_iter();
         Ok((gradients.next().flatten(), gradients.next().flatten()))
     }
 }
@@ -258,13 +265,13 @@ impl<O: Operation> CustomOp3 for Adapter<O> {
     #[allow(clippy::type_complexity, reason = "candle's signature")]
     fn bwd(
         &self,
-        a: &Tensor,
-        b: &Tensor,
-        c: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
         y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let mut gradients = self.backward(&[a, b, c], y, dy)?.into_iter();
+        let mut gradients = self.backward(y, dy)?.into_iter();
         Ok((gradients.next().flatten(), gradients.next().flatten(), gradients.next().flatten()))
     }
 }

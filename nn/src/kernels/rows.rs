@@ -91,20 +91,43 @@ pub fn build_pair<T: Real>(
     chunks: &[Range<usize>],
     body: impl Fn(Range<usize>, &mut [T], &mut [T]) + Sync,
 ) -> (Vec<T>, Vec<T>) {
-    build_part_pairs(chunks.iter().map(|chunk| (widths.map(|width| chunk.len() * width), chunk.clone())), body)
+    let [a, b] = build_each(widths, chunks, |chunk, [a, b]| body(chunk, a, b));
+    (a, b)
+}
+
+/// As [`build`] for several matrices with the same rows.
+pub fn build_each<T: Real, const N: usize>(
+    widths: [usize; N],
+    chunks: &[Range<usize>],
+    body: impl Fn(Range<usize>, [&mut [T]; N]) + Sync,
+) -> [Vec<T>; N] {
+    build_parts_of_each(chunks.iter().map(|chunk| (widths.map(|width| chunk.len() * width), chunk.clone())), body)
+}
+
+/// Some rows of a matrix of `width` columns.
+pub fn slice<'a, T>(matrix: &'a [T], width: usize, rows: &Range<usize>) -> &'a [T] {
+    &matrix[rows.start * width..rows.end * width]
 }
 
 /// The terms, each of this length, added up in order; zeros if there is none.
 pub fn sum<T: Real>(length: usize, terms: Vec<Vec<T>>) -> Vec<T> {
+    let [sum] = sum_each([length], terms.into_iter().map(|term| [term]).collect());
+    sum
+}
+
+/// As [`sum`] for several vectors.
+pub fn sum_each<T: Real, const N: usize>(lengths: [usize; N], terms: Vec<[Vec<T>; N]>) -> [Vec<T>; N] {
     let mut terms = terms.into_iter();
-    let mut sum = terms.next().unwrap_or_else(|| vec![T::zero(); length]);
+    let mut sums = terms.next().unwrap_or_else(|| lengths.map(|length| vec![T::zero(); length]));
     let others = terms.as_slice();
     if !others.is_empty() {
-        parallel::for_each(sum.chunks_mut(BLOCK).enumerate(), |(k, sum)| {
-            others.iter().for_each(|term| add(sum, &term[k * BLOCK..]));
+        let blocks = |(vector, sum)| <[T]>::chunks_mut(sum, BLOCK).enumerate().map(move |(k, sum)| (vector, k, sum));
+        let tasks = sums.iter_mut().map(Vec::as_mut_slice).enumerate().flat_map(blocks);
+        parallel::for_each(tasks, |(vector, k, sum)| {
+            others.iter().for_each(|term| add(sum, &term[vector][k * BLOCK..]));
         });
     }
-    sum
+    sums
 }
 
 /// Elements of a block that stays in the first-level cache between two loops.
@@ -121,9 +144,8 @@ pub fn build_by_row<T: Real>(
     parallel::for_each(out.split(parts(width, chunks)), |(chunk, mut rows)| {
         for start in chunk.clone().step_by(few) {
             let piece = start..(start + few).min(chunk.end);
-            let (own, others) = std::mem::take(&mut rows).split_at_mut(piece.len() * width);
+            let own = split_off(&mut rows, piece.len() * width);
             body(piece, zeroed(own));
-            rows = others;
         }
     });
     out.filled()
@@ -167,15 +189,20 @@ pub fn build_parts<T: Real, P: Send>(
     out.filled()
 }
 
-/// As [`build_parts`] for two vectors; a part is given by its lengths in both.
-pub fn build_part_pairs<T: Real, P: Send>(
-    parts: impl Iterator<Item = ([usize; 2], P)> + Clone,
-    body: impl Fn(P, &mut [T], &mut [T]) + Sync,
-) -> (Vec<T>, Vec<T>) {
-    let of = |vector: usize| parts.clone().map(move |(lengths, part)| (lengths[vector], part));
-    let (mut a, mut b) = (Unfilled::new(of(0)), Unfilled::new(of(1)));
-    parallel::for_each(a.split(of(0)).zip(b.split(of(1))), |((part, a), (_, b))| body(part, zeroed(a), zeroed(b)));
-    (a.filled(), b.filled())
+/// As [`build_parts`] for several vectors; a part is given by its lengths in all of them.
+pub fn build_parts_of_each<T: Real, P: Send, const N: usize>(
+    parts: impl Iterator<Item = ([usize; N], P)> + Clone,
+    body: impl Fn(P, [&mut [T]; N]) + Sync,
+) -> [Vec<T>; N] {
+    let mut all: [Unfilled<T>; N] = std::array::from_fn(|k| Unfilled::new(parts.clone().map(|part| (part.0[k], ()))));
+    let mut rest = all.each_mut().map(Unfilled::whole);
+    let tasks = parts.map(|(lengths, part)| {
+        let mut own = lengths.into_iter();
+        let own = rest.each_mut().map(|rest| split_off(rest, own.next().unwrap_or_default()));
+        (part, own)
+    });
+    parallel::for_each(tasks, |(part, own)| body(part, own.map(zeroed)));
+    all.map(Unfilled::filled)
 }
 
 /// Adds to the parts of `sum`, as [`build_parts`] describes them, what `body` does; to zeros if `sum` is empty.
@@ -189,11 +216,7 @@ pub fn add_to_parts<T: Real, P: Send>(
         return;
     }
     let mut rest = sum.as_mut_slice();
-    let tasks = parts.map(|(length, part)| {
-        let (own, others) = std::mem::take(&mut rest).split_at_mut(length);
-        rest = others;
-        (part, own)
-    });
+    let tasks = parts.map(|(length, part)| (part, split_off(&mut rest, length)));
     parallel::for_each(tasks, |(part, own)| body(part, own));
 }
 
@@ -212,11 +235,7 @@ pub fn build_beside<T: Real>(
 ) -> Vec<T> {
     let mut out = Unfilled::new(parts(width, chunks));
     let mut rest = beside;
-    let rows_beside = chunks.iter().map(|chunk| {
-        let (own, others) = std::mem::take(&mut rest).split_at_mut(chunk.len() * beside_width);
-        rest = others;
-        own
-    });
+    let rows_beside = chunks.iter().map(|chunk| split_off(&mut rest, chunk.len() * beside_width));
     parallel::for_each(out.split(parts(width, chunks)).zip(rows_beside), |((chunk, rows), beside)| {
         body(chunk, zeroed(rows), beside);
     });
@@ -268,12 +287,12 @@ impl<T: Real> Unfilled<T> {
         &mut self,
         parts: impl Iterator<Item = (usize, P)>,
     ) -> impl Iterator<Item = (P, &mut [MaybeUninit<T>])> {
-        let mut rest = &mut self.data.spare_capacity_mut()[..self.length];
-        parts.map(move |(length, part)| {
-            let (mine, others) = std::mem::take(&mut rest).split_at_mut(length);
-            rest = others;
-            (part, mine)
-        })
+        let mut rest = self.whole();
+        parts.map(move |(length, part)| (part, split_off(&mut rest, length)))
+    }
+
+    fn whole(&mut self) -> &mut [MaybeUninit<T>] {
+        &mut self.data.spare_capacity_mut()[..self.length]
     }
 
     /// After every part was given to [`zeroed`], unless all was there before.
@@ -282,6 +301,13 @@ impl<T: Real> Unfilled<T> {
         unsafe { self.data.set_len(self.length) };
         self.data
     }
+}
+
+/// The first so many of `rest`, which keeps the others.
+fn split_off<'a, T>(rest: &mut &'a mut [T], length: usize) -> &'a mut [T] {
+    let (own, others) = std::mem::take(rest).split_at_mut(length);
+    *rest = others;
+    own
 }
 
 fn zeroed<T: Real>(part: &mut [MaybeUninit<T>]) -> &mut [T] {

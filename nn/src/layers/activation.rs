@@ -169,3 +169,14 @@ vectorised! {
         });
     }
 }
+
+vectorised! {
+    /// `y = silu(x)` and `g *= silu'(x)`.
+    pub(super) fn silu_and_slope<T, V>(v: V, x: &[T], y: &mut [T], g: &mut [T]) {
+        let one = v.splat(T::one());
+        update(v, [x], [y, g], #[inline(always)] |[x], [_, g]| {
+            let s = v.sigmoid(x);
+            [v.mul(x, s), v.mul(v.mul(g, s), v.mul_add(x, v.sub(one, s), one))]
+        });
+    }
+}

@@ -65,6 +65,12 @@ impl Dense {
     }
 
     fn apply(&self, x: &Tensor, silu: bool) -> Result<Tensor> {
+        self.check(x)?;
+        Ok(apply(DenseOp { silu }, &[x, &self.weight, &self.bias])?)
+    }
+
+    /// Whether `x` has the columns that this layer reads.
+    pub(super) fn check(&self, x: &Tensor) -> Result<()> {
         let (outputs, inputs) = self.weight.dims2()?;
         if x.dims2()?.1 != inputs {
             return Err(crate::Error::Shape {
@@ -73,7 +79,58 @@ impl Dense {
                 found: format!("{:?}", x.dims()),
             });
         }
-        Ok(apply(DenseOp { silu }, &[x, &self.weight, &self.bias])?)
+        Ok(())
+    }
+
+    /// Weight and bias.
+    pub(super) fn parameters(&self) -> [&Tensor; 2] {
+        [&self.weight, &self.bias]
+    }
+}
+
+/// A layer seen from a kernel.
+#[derive(Clone, Copy)]
+pub(super) struct Layer<'a, T> {
+    weight: &'a [T],
+    bias: &'a [T],
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+}
+
+impl<'a, T: Real> Layer<'a, T> {
+    pub(super) fn new(weight: &Array<'a, T>, bias: &Array<'a, T>) -> Self {
+        Layer { weight: weight.data, bias: bias.data, inputs: weight.dims[1], outputs: weight.dims[0] }
+    }
+
+    fn weight(&self) -> View<'a, T> {
+        View::rows(self.weight, [self.outputs, self.inputs], self.inputs, 0)
+    }
+
+    /// Fills the rows of `y` for those of `x`.
+    pub(super) fn forward(&self, x: &[T], y: &mut [T]) {
+        let n = y.len() / self.outputs.max(1);
+        y.chunks_exact_mut(self.outputs.max(1)).for_each(|y| y.copy_from_slice(self.bias));
+        let x = View::rows(x, [n, self.inputs], self.inputs, 0);
+        multiply(x, self.weight().t(), &mut ViewMut::rows(y, [n, self.outputs], self.outputs, 0), 1.0, true);
+    }
+
+    /// Fills the rows of `dx` for those of `dy`.
+    pub(super) fn backward(&self, dy: &[T], dx: &mut [T]) {
+        let n = dy.len() / self.outputs.max(1);
+        let dy = View::rows(dy, [n, self.outputs], self.outputs, 0);
+        multiply(dy, self.weight(), &mut ViewMut::rows(dx, [n, self.inputs], self.inputs, 0), 1.0, false);
+    }
+
+    /// Gradients of weight and bias.
+    pub(super) fn gradients(&self, x: &[T], dy: &[T]) -> [Vec<T>; 2] {
+        let n = dy.len() / self.outputs.max(1);
+        let (mut dw, mut db) = (vec![T::zero(); self.outputs * self.inputs], vec![T::zero(); self.outputs]);
+        let x = View::rows(x, [n, self.inputs], self.inputs, 0);
+        let rows = View::rows(dy, [n, self.outputs], self.outputs, 0);
+        let mut out = ViewMut::rows(&mut dw, [self.outputs, self.inputs], self.inputs, 0);
+        multiply(rows.t(), x, &mut out, 1.0, false);
+        rows::add_columns(&mut db, dy, self.outputs, 0);
+        [dw, db]
     }
 }
 
@@ -98,16 +155,11 @@ impl Operation for DenseOp {
     const NAME: &'static str = "dense";
 
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
-        let [x, w, b] = [inputs[0].data, inputs[1].data, inputs[2].data];
-        let (count, [outputs, ins]) = (inputs[0].rows(), [inputs[1].dims[0], inputs[1].dims[1]]);
-        let w = View::rows(w, [outputs, ins], ins, 0).t();
-        let y = rows::build(outputs, &rows::all(count), |chunk, y| {
-            y.chunks_exact_mut(outputs.max(1)).for_each(|y| y.copy_from_slice(b));
-            let x = self.activated(&x[chunk.start * ins..chunk.end * ins]);
-            let x = View::rows(&x, [chunk.len(), ins], ins, 0);
-            multiply(x, w, &mut ViewMut::rows(y, [chunk.len(), outputs], outputs, 0), 1.0, true);
+        let (x, count, layer) = (inputs[0].data, inputs[0].rows(), Layer::new(&inputs[1], &inputs[2]));
+        let y = rows::build(layer.outputs, &rows::all(count), |chunk, y| {
+            layer.forward(&self.activated(rows::slice(x, layer.inputs, &chunk)), y);
         });
-        Ok((y, vec![count, outputs]))
+        Ok((y, vec![count, layer.outputs]))
     }
 
     fn backward<T: Real>(
@@ -117,31 +169,22 @@ impl Operation for DenseOp {
         dy: &[T],
         wanted: &[bool],
     ) -> candle_core::Result<Vec<Vec<T>>> {
-        let [x, w] = [inputs[0].data, inputs[1].data];
-        let (count, [outputs, ins]) = (inputs[0].rows(), [inputs[1].dims[0], inputs[1].dims[1]]);
+        let (x, count, layer) = (inputs[0].data, inputs[0].rows(), Layer::new(&inputs[1], &inputs[2]));
         // What a group of rows adds to the gradients of weight and bias.
         let groups = rows::groups(std::slice::from_ref(&(0..count)));
-        let dx_width = if wanted[0] { ins } else { 0 };
-        let (dx, shared) = rows::build_onto(Vec::new(), dx_width, &groups, |group, dx| {
-            let dy = &dy[group.start * outputs..group.end * outputs];
-            let rows = View::rows(dy, [group.len(), outputs], outputs, 0);
-            let x = &x[group.start * ins..group.end * ins];
+        let dx_width = if wanted[0] { layer.inputs } else { 0 };
+        let (dx, shares) = rows::build_onto(Vec::new(), dx_width, &groups, |group, dx| {
+            let (x, dy) = (rows::slice(x, layer.inputs, &group), rows::slice(dy, layer.outputs, &group));
             if wanted[0] {
-                let w = View::rows(w, [outputs, ins], ins, 0);
-                multiply(rows, w, &mut ViewMut::rows(dx, [group.len(), ins], ins, 0), 1.0, true);
+                layer.backward(dy, dx);
                 if self.silu {
                     times_silu_slope(x, dx);
                 }
             }
-            let (mut dw, mut db) = (vec![T::zero(); outputs * ins], vec![T::zero(); outputs]);
-            let x = self.activated(x);
-            let x = View::rows(&x, [group.len(), ins], ins, 0);
-            multiply(rows.t(), x, &mut ViewMut::rows(&mut dw, [outputs, ins], ins, 0), 1.0, true);
-            rows::add_columns(&mut db, dy, outputs, 0);
-            (dw, db)
+            layer.gradients(&self.activated(x), dy)
         });
-        let (dw, db) = shared.into_iter().unzip();
-        Ok(vec![dx, rows::sum(outputs * ins, dw), rows::sum(outputs, db)])
+        let [dw, db] = rows::sum_each([inputs[1].data.len(), inputs[2].data.len()], shares);
+        Ok(vec![dx, dw, db])
     }
 }
 

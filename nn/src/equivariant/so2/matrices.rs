@@ -43,7 +43,7 @@ impl Operation for Matrices {
             groups.push(([end[0] - start[0], end[1] - start[1]], (start, mine)));
             (terms, start) = (others, end);
         }
-        let (da, db) = rows::build_part_pairs(groups.into_iter(), |(start, terms), da, db| {
+        let [da, db] = rows::build_parts_of_each(groups.into_iter(), |(start, terms), [da, db]| {
             term_gradients(terms, start, a, b, dy, da, db);
         });
         Ok(vec![da, db])

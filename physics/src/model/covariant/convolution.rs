@@ -10,7 +10,7 @@ use tesseral_nn::equivariant::irreps::{Convention, Irreps, concat};
 use tesseral_nn::equivariant::layout::Layout;
 use tesseral_nn::equivariant::so2::NodeProduct;
 use tesseral_nn::equivariant::tensor_product::{SeparateWeights, TensorProduct};
-use tesseral_nn::layers::Dense;
+use tesseral_nn::layers::Perceptron;
 
 /// Width of the two hidden layers of the radial network (fixed in the original).
 const HIDDEN: usize = 64;
@@ -22,7 +22,7 @@ pub struct Convolution {
     reference: TensorProduct,
     weights: SeparateWeights,
     gate: Gate,
-    radial: [Dense; 3],
+    radial: Perceptron,
 }
 
 impl Convolution {
@@ -40,14 +40,9 @@ impl Convolution {
         let gate = Gate::new(&input, &harmonics, wanted);
         let product = NodeProduct::new(node, edge, lmax_harmonics, gate.input().irreps(), convention);
         let reference = TensorProduct::new(&input, &harmonics, gate.input().irreps(), convention);
-        let fc = scope.enter("fc");
         Ok(Convolution {
             weights: SeparateWeights::new(&scope.enter("tp"), product.product().paths())?,
-            radial: [
-                Dense::new(&fc.enter(0), basis, HIDDEN)?,
-                Dense::new(&fc.enter(2), HIDDEN, HIDDEN)?,
-                Dense::new(&fc.enter(4), HIDDEN, gate.channels())?,
-            ],
+            radial: Perceptron::new(&scope.enter("fc"), [basis, HIDDEN, HIDDEN, gate.channels()])?,
             node: Layout::new(node),
             product,
             reference,
@@ -86,8 +81,6 @@ impl Convolution {
                 self.gate.input().from_e3nn().apply(&z)?
             }
         };
-        let [first, second, third] = &self.radial;
-        let r = first.forward(&geometry.radial_basis)?;
-        Ok((z, third.forward_after_silu(&second.forward_after_silu(&r)?)?))
+        Ok((z, self.radial.forward(&geometry.radial_basis)?))
     }
 }

@@ -1,0 +1,158 @@
+//! Operations of more than three inputs, which candle's graph has no place for: it sees one tensor of a single element
+//! instead of several, and gradients pass from the operation to what was bundled beside it.
+
+use super::reverse::{Record, forget, remember};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, TensorId};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Most inputs of an operation: one, and two bundles.
+const MOST: usize = 7;
+
+/// The inputs of an operation as candle sees them.
+pub(super) struct Bundles {
+    /// The first inputs, which stand for themselves.
+    pub(super) alone: usize,
+    bundles: Vec<(Range<usize>, Arc<Stash>)>,
+}
+
+impl Bundles {
+    /// At most three tensors that stand for `inputs`.
+    pub(super) fn new(name: &str, inputs: &[Tensor]) -> Result<(Vec<Tensor>, Self)> {
+        let count = inputs.len();
+        if !(1..=MOST).contains(&count) {
+            candle_core::bail!("{name}: 1 to {MOST} inputs expected, found {count}");
+        }
+        if count <= 3 {
+            return Ok((inputs.to_vec(), Bundles { alone: count, bundles: Vec::new() }));
+        }
+        // Two of two or three each, or one.
+        let ends = if count == 4 { vec![2..4] } else { vec![1..1 + (count - 1) / 2, 1 + (count - 1) / 2..count] };
+        let alone = ends[0].start;
+        let mut seen = inputs[..alone].to_vec();
+        let mut bundles = Vec::new();
+        for range in ends {
+            let stash = Arc::new(Stash::default());
+            seen.push(bundle(&inputs[range.clone()], &stash)?);
+            bundles.push((range, stash));
+        }
+        Ok((seen, Bundles { alone, bundles }))
+    }
+
+    /// Leaves the gradients of bundled inputs where the bundles find them; returns one for each tensor that candle sees.
+    pub(super) fn hand_over(&self, mut gradients: Vec<Option<Tensor>>) -> Result<Vec<Option<Tensor>>> {
+        let bundled = gradients.split_off(self.alone);
+        let mut bundled = bundled.into_iter();
+        for (range, stash) in &self.bundles {
+            let own: Vec<_> = bundled.by_ref().take(range.len()).collect();
+            let passes = own.iter().flatten().next().map(|g| Tensor::zeros(1, g.dtype(), g.device())).transpose()?;
+            gradients.push(passes);
+            *stash.gradients.lock().unwrap_or_else(PoisonError::into_inner) = own;
+        }
+        Ok(gradients)
+    }
+}
+
+/// Gradients on their way from an operation to a bundle.
+#[derive(Default)]
+struct Stash {
+    gradients: Mutex<Vec<Option<Tensor>>>,
+    /// Set once the bundle is known to the reverse pass.
+    output: OnceLock<TensorId>,
+}
+
+impl Drop for Stash {
+    fn drop(&mut self) {
+        if let Some(output) = self.output.get() {
+            forget(*output);
+        }
+    }
+}
+
+/// The reverse pass of ours goes by the inputs of the operation, past its bundles.
+impl Record for Stash {
+    fn inputs(&self) -> &[Tensor] {
+        &[]
+    }
+
+    fn gradients(&self, _: &Tensor, _: CpuStorage, _: Vec<Option<CpuStorage>>) -> Result<Vec<Option<CpuStorage>>> {
+        Ok(Vec::new())
+    }
+}
+
+struct Bundle(Arc<Stash>);
+
+/// One tensor that depends on all `inputs`, two or three.
+fn bundle(inputs: &[Tensor], stash: &Arc<Stash>) -> Result<Tensor> {
+    let operation = Bundle(stash.clone());
+    let output = match inputs {
+        [a, b] => a.apply_op2(b, operation),
+        [a, b, c] => a.apply_op3(b, c, operation),
+        other => candle_core::bail!("bundle: 2 or 3 inputs expected, found {}", other.len()),
+    }?;
+    if output.track_op() && stash.output.set(output.id()).is_ok() {
+        let record: Arc<dyn Record> = stash.clone();
+        remember(output.id(), Arc::downgrade(&record));
+    }
+    Ok(output)
+}
+
+impl Bundle {
+    const NAME: &'static str = "bundle";
+
+    fn forward(first: &CpuStorage) -> Result<(CpuStorage, Shape)> {
+        let one = match first {
+            CpuStorage::F32(_) => CpuStorage::F32(vec![0.0]),
+            _ => CpuStorage::F64(vec![0.0]),
+        };
+        Ok((one, Shape::from(1)))
+    }
+
+    /// What the operation left here.
+    fn gradients(&self) -> impl Iterator<Item = Option<Tensor>> + use<> {
+        let mut left = self.0.gradients.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *left).into_iter()
+    }
+}
+
+impl CustomOp2 for Bundle {
+    fn name(&self) -> &'static str {
+        Bundle::NAME
+    }
+    fn cpu_fwd(&self, s: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        Bundle::forward(s)
+    }
+    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let mut gradients = self.gradients();
+        Ok((gradients.next().flatten(), gradients.next().flatten()))
+    }
+}
+
+impl CustomOp3 for Bundle {
+    fn name(&self) -> &'static str {
+        Bundle::NAME
+    }
+    fn cpu_fwd(
+        &self,
+        s: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Bundle::forward(s)
+    }
+    #[allow(clippy::type_complexity, reason = "candle's signature")]
+    fn bwd(
+        &self,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let mut gradients = self.gradients();
+        Ok((gradients.next().flatten(), gradients.next().flatten(), gradients.next().flatten()))
+    }
+}
