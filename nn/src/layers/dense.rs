@@ -1,7 +1,7 @@
 //! `y = x W^T + b`, with the weight stored as PyTorch does, `[out, in]`.
 
 use super::activation::{silu_values, times_silu_slope};
-use crate::kernels::matmul::multiply;
+use crate::kernels::matmul::{multiply, product};
 use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, rows};
 use crate::{Init, Result, Scope};
 use candle_core::Tensor;
@@ -124,11 +124,9 @@ impl<'a, T: Real> Layer<'a, T> {
     /// Gradients of weight and bias.
     pub(super) fn gradients(&self, x: &[T], dy: &[T]) -> [Vec<T>; 2] {
         let n = dy.len() / self.outputs.max(1);
-        let (mut dw, mut db) = (vec![T::zero(); self.outputs * self.inputs], vec![T::zero(); self.outputs]);
         let x = View::rows(x, [n, self.inputs], self.inputs, 0);
-        let rows = View::rows(dy, [n, self.outputs], self.outputs, 0);
-        let mut out = ViewMut::rows(&mut dw, [self.outputs, self.inputs], self.inputs, 0);
-        multiply(rows.t(), x, &mut out, 1.0, false);
+        let dw = product(View::rows(dy, [n, self.outputs], self.outputs, 0).t(), x);
+        let mut db = vec![T::zero(); self.outputs];
         rows::add_columns(&mut db, dy, self.outputs, 0);
         [dw, db]
     }

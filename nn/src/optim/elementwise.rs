@@ -4,8 +4,8 @@ use crate::kernels::{Real, parallel, vectorised};
 use candle_core::{CpuStorage, InplaceOp2, Layout};
 use std::cell::RefCell;
 
-/// Below this many elements one thread does all.
-pub(super) const PARALLEL: usize = 1 << 13;
+/// Up to this many elements one thread does all: other parameters of that size are there for other threads.
+pub(super) const PARALLEL: usize = 1 << 14;
 /// Elements of one task.
 const CHUNK: usize = 1 << 12;
 

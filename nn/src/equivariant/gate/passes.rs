@@ -4,8 +4,12 @@ use super::Tables;
 use crate::equivariant::frame::{Scatter, one_by_one};
 use crate::kernels::lanes::update;
 use crate::kernels::{Array, Operation, Real, rows, vectorised};
+use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// A number for each channel, off the heap: it is asked for every few rows.
+type Channels<T> = SmallVec<[T; 256]>;
 
 /// Edges whose gated features are at hand at a time.
 const TILE: usize = 16;
@@ -107,7 +111,7 @@ vectorised! {
         if dw == 0 {
             return;
         }
-        let mut value = vec![T::zero(); dw];
+        let mut value = Channels::from_elem(T::zero(), dw);
         for ((x, w), y) in x.chunks_exact(din).zip(w.chunks_exact(dw)).zip(y.chunks_exact_mut(dout)) {
             for s in &t.scalars {
                 let (n, w) = (s.channels, &w[s.radial..][..s.channels]);
@@ -135,7 +139,7 @@ vectorised! {
         if channels == 0 {
             return;
         }
-        let [mut value, mut slope, mut weighted, mut dot] = [(); 4].map(|()| vec![T::zero(); channels]);
+        let [mut value, mut slope, mut weighted, mut dot] = [(); 4].map(|()| Channels::from_elem(T::zero(), channels));
         let inputs = x.chunks_exact(din).zip(w.chunks_exact(channels)).zip(dy.chunks_exact(dout));
         for (((x, w), dy), (dx, dw)) in inputs.zip(dx.chunks_exact_mut(din).zip(dw.chunks_exact_mut(channels))) {
             for s in &t.scalars {
