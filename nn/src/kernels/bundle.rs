@@ -156,3 +156,60 @@ impl CustomOp3 for Bundle {
         Ok((gradients.next().flatten(), gradients.next().flatten(), gradients.next().flatten()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::reverse::foreign_operations;
+    use crate::kernels::{Array, Operation, Real, apply, backward};
+    use candle_core::{Device, Var};
+
+    /// `sum_k (k + 1) x_k^2`.
+    struct Squares;
+
+    impl Operation for Squares {
+        const NAME: &'static str = "squares";
+        fn forward<T: Real>(&self, x: &[Array<T>]) -> Result<(Vec<T>, Vec<usize>)> {
+            let term = |(k, x): (usize, &Array<T>)| T::of((k + 1) as f64) * x.data[0] * x.data[0];
+            let sum = x.iter().enumerate().map(term).fold(T::zero(), |sum, term| sum + term);
+            Ok((vec![sum], vec![1]))
+        }
+        fn backward<T: Real>(&self, x: &[Array<T>], _: &[T], dy: &[T], _: &[bool]) -> Result<Vec<Vec<T>>> {
+            let gradient = |(k, x): (usize, &Array<T>)| vec![T::of(2.0 * (k + 1) as f64) * x.data[0] * dy[0]];
+            Ok(x.iter().enumerate().map(gradient).collect())
+        }
+    }
+
+    #[test]
+    fn gradients_reach_every_input_by_either_pass() -> Result<()> {
+        for count in 1..=MOST {
+            for constant in 0..=count {
+                let variables: Vec<Var> =
+                    (0..count).map(|k| Var::new(&[1.0 + k as f64], &Device::Cpu)).collect::<Result<_>>()?;
+                // All but one are results of operations, and read twice.
+                let inner = |k: usize| match k == constant {
+                    true => Ok(variables[k].detach()),
+                    false => apply(Squares, &[&variables[k]]),
+                };
+                let inputs = (0..count).map(inner).collect::<Result<Vec<_>>>()?;
+                let inputs: Vec<&Tensor> = inputs.iter().collect();
+                let y = apply(Squares, &[&apply(Squares, &inputs)?, &apply(Squares, &inputs[..1])?])?;
+                assert_eq!(foreign_operations(&y), 0);
+                let (ours, candles) = (backward(y.clone())?, y.backward()?);
+                for (k, variable) in variables.iter().enumerate() {
+                    let [ours, candles] = [&ours, &candles].map(|g| g.get(variable));
+                    assert_eq!((ours.is_some(), candles.is_some()), (k != constant, k != constant));
+                    if let (Some(ours), Some(candles)) = (ours, candles) {
+                        assert_eq!(ours.to_vec1::<f64>()?, candles.to_vec1::<f64>()?);
+                        assert_ne!(ours.to_vec1::<f64>()?, [0.0]);
+                    }
+                }
+            }
+        }
+        let none: [&Tensor; 0] = [];
+        assert!(apply(Squares, &none).is_err());
+        let eight = vec![Tensor::new(&[1.0], &Device::Cpu)?; MOST + 1];
+        assert!(apply(Squares, &eight.iter().collect::<Vec<_>>()).is_err());
+        Ok(())
+    }
+}

@@ -130,12 +130,7 @@ fn owned<T: Real>(sums: Vec<Option<CpuStorage>>) -> Result<Vec<Vec<T>>> {
 }
 
 impl<O: Operation> Applied<O> {
-    fn gradients_as<T: Real>(
-        &self,
-        y: &Tensor,
-        dy: Vec<T>,
-        sums: Vec<Vec<T>>,
-    ) -> Result<Vec<Option<CpuStorage>>> {
+    fn gradients_as<T: Real>(&self, y: &Tensor, dy: Vec<T>, sums: Vec<Vec<T>>) -> Result<Vec<Option<CpuStorage>>> {
         let guards: Vec<_> = self.inputs.iter().map(|t| t.storage_and_layout()).collect();
         let arrays = guards.iter().map(|(s, l)| view::<T>(O::NAME, cpu(O::NAME, s)?, l)).collect::<Result<Vec<_>>>()?;
         let (ys, yl) = y.storage_and_layout();

@@ -161,7 +161,7 @@ vectorised! {
 
 vectorised! {
     /// `g *= silu'(x)`.
-    pub(super) fn times_silu_slope<T, V>(v: V, x: &[T], g: &mut [T]) {
+    fn times_silu_slope<T, V>(v: V, x: &[T], g: &mut [T]) {
         let one = v.splat(T::one());
         update(v, [x], [g], #[inline(always)] |[x], [g]| {
             let s = v.sigmoid(x);

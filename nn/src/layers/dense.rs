@@ -1,11 +1,9 @@
 //! `y = x W^T + b`, with the weight stored as PyTorch does, `[out, in]`.
 
-use super::activation::{silu_values, times_silu_slope};
 use crate::kernels::matmul::{multiply, product};
 use crate::kernels::{Array, Operation, Real, View, ViewMut, apply, rows};
 use crate::{Init, Result, Scope};
 use candle_core::Tensor;
-use std::borrow::Cow;
 
 /// A linear layer with bias.
 #[derive(Clone, Debug)]
@@ -53,20 +51,8 @@ impl Dense {
     /// # Errors
     /// Another number of columns.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.apply(x, false)
-    }
-
-    /// The layer after [`silu`](super::activation::silu), in one pass: `silu(x) W^T + b`, `[rows, inputs]` -> `[rows, outputs]`.
-    ///
-    /// # Errors
-    /// As [`Self::forward`].
-    pub fn forward_after_silu(&self, x: &Tensor) -> Result<Tensor> {
-        self.apply(x, true)
-    }
-
-    fn apply(&self, x: &Tensor, silu: bool) -> Result<Tensor> {
         self.check(x)?;
-        Ok(apply(DenseOp { silu }, &[x, &self.weight, &self.bias])?)
+        Ok(apply(DenseOp, &[x, &self.weight, &self.bias])?)
     }
 
     /// Whether `x` has the columns that this layer reads.
@@ -132,22 +118,7 @@ impl<'a, T: Real> Layer<'a, T> {
     }
 }
 
-struct DenseOp {
-    /// Of what comes in, before anything else.
-    silu: bool,
-}
-
-impl DenseOp {
-    /// What is multiplied with the weight.
-    fn activated<'a, T: Real>(&self, x: &'a [T]) -> Cow<'a, [T]> {
-        if !self.silu {
-            return x.into();
-        }
-        let mut y = vec![T::zero(); x.len()];
-        silu_values(x, &mut y);
-        y.into()
-    }
-}
+struct DenseOp;
 
 impl Operation for DenseOp {
     const NAME: &'static str = "dense";
@@ -155,7 +126,7 @@ impl Operation for DenseOp {
     fn forward<T: Real>(&self, inputs: &[Array<T>]) -> candle_core::Result<(Vec<T>, Vec<usize>)> {
         let (x, count, layer) = (inputs[0].data, inputs[0].rows(), Layer::new(&inputs[1], &inputs[2]));
         let y = rows::build(layer.outputs, &rows::all(count), |chunk, y| {
-            layer.forward(&self.activated(rows::slice(x, layer.inputs, &chunk)), y);
+            layer.forward(rows::slice(x, layer.inputs, &chunk), y);
         });
         Ok((y, vec![count, layer.outputs]))
     }
@@ -175,45 +146,10 @@ impl Operation for DenseOp {
             let (x, dy) = (rows::slice(x, layer.inputs, &group), rows::slice(dy, layer.outputs, &group));
             if wanted[0] {
                 layer.backward(dy, dx);
-                if self.silu {
-                    times_silu_slope(x, dx);
-                }
             }
-            layer.gradients(&self.activated(x), dy)
+            layer.gradients(x, dy)
         });
         let [dw, db] = rows::sum_each([inputs[1].data.len(), inputs[2].data.len()], shares);
         Ok(vec![dx, dw, db])
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::layers::activation::silu;
-    use crate::rng::Streams;
-    use crate::{Parameters, kernels::backward_from};
-    use candle_core::{DType, Device, Var};
-
-    #[test]
-    fn silu_in_the_same_pass_is_silu_before() {
-        for dtype in [DType::F64, DType::F32] {
-            let p = Parameters::new(Streams::new(4), dtype, &Device::Cpu);
-            let dense = Dense::new(&p.root(), 37, 20).unwrap();
-            let values = |n: usize| (0..n).map(|k| 3.0 * (k as f64 * 0.7).sin()).collect::<Vec<_>>();
-            let tensor = |n, m| Tensor::from_vec(values(n * m), (n, m), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
-            let x = Var::from_tensor(&tensor(300, 37)).unwrap();
-            let (found, expected) = (dense.forward_after_silu(&x).unwrap(), dense.forward(&silu(&x).unwrap()).unwrap());
-            let far = |a: &Tensor, b: &Tensor| {
-                let distance = (a - b).unwrap().abs().unwrap().max_all().unwrap();
-                distance.to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap()
-            };
-            let tolerance = if dtype == DType::F64 { 1e-11 } else { 1e-3 };
-            assert!(far(&found, &expected) < tolerance);
-            let cotangent = tensor(300, 20);
-            let [found, expected] = [found, expected].map(|y| backward_from(y, &cotangent).unwrap());
-            for v in [x.as_tensor(), &dense.weight, &dense.bias] {
-                assert!(far(found.get(v).unwrap(), expected.get(v).unwrap()) < tolerance);
-            }
-        }
     }
 }
