@@ -26,7 +26,7 @@ impl Bundles {
         if count <= 3 {
             return Ok((inputs.to_vec(), Bundles { alone: count, bundles: Vec::new() }));
         }
-        // Two of two or three each, or one.
+        // Two bundles of two or three inputs, or one of two.
         let ends = if count == 4 { vec![2..4] } else { vec![1..1 + (count - 1) / 2, 1 + (count - 1) / 2..count] };
         let alone = ends[0].start;
         let mut seen = inputs[..alone].to_vec();
