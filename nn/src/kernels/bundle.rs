@@ -26,12 +26,12 @@ impl Bundles {
         if count <= 3 {
             return Ok((inputs.to_vec(), Bundles { alone: count, bundles: Vec::new() }));
         }
-        // Two bundles of two or three inputs, or one of two.
-        let ends = if count == 4 { vec![2..4] } else { vec![1..1 + (count - 1) / 2, 1 + (count - 1) / 2..count] };
-        let alone = ends[0].start;
+        // One bundle of two inputs, or two of two or three each.
+        let alone = if count == 4 { 2 } else { 1 };
+        let middle = if count == 4 { count } else { alone + (count - alone) / 2 };
         let mut seen = inputs[..alone].to_vec();
         let mut bundles = Vec::new();
-        for range in ends {
+        for range in [alone..middle, middle..count].into_iter().filter(|range| !range.is_empty()) {
             let stash = Arc::new(Stash::default());
             seen.push(bundle(&inputs[range.clone()], &stash)?);
             bundles.push((range, stash));
