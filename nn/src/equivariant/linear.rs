@@ -298,8 +298,7 @@ impl Operation for LinearOp {
         let (dx, shared) = rows::build_onto(next_sum(), dx_width, &groups, |group, dx| {
             let mut weights = vec![T::zero(); weights_wanted];
             let mut bias = vec![T::zero(); biases];
-            let of_rows =
-                |rows: &Range<usize>| (&x[rows.start * din..rows.end * din], &dy[rows.start * dout..rows.end * dout]);
+            let of_rows = |rows: &Range<usize>| (rows::slice(x, din, rows), rows::slice(&dy, dout, rows));
             let add_back = || {
                 for Segment { class, rows } in self.segments_of(&group).filter(|_| wanted[0]) {
                     let dx = &mut dx[(rows.start - group.start) * din..(rows.end - group.start) * din];
@@ -321,14 +320,13 @@ impl Operation for LinearOp {
                     bias = others;
                 }
             }
-            (weights, bias)
+            [weights, bias]
         });
-        let (weights, bias): (Vec<_>, Vec<_>) = shared.into_iter().unzip();
-        let weights = rows::sum(weights_wanted, weights);
+        let [weights, bias] = rows::sum_each([weights_wanted, biases], shared);
         let mut gradients = vec![dx, added(next_sum(), t.declared(weights))];
         if inputs.len() == 3 {
             let third = match self.third {
-                Third::Bias => rows::sum(biases, bias),
+                Third::Bias => bias,
                 Third::Base => dy,
             };
             gradients.push(added(next_sum(), third));

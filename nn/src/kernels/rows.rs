@@ -109,13 +109,7 @@ pub fn slice<'a, T>(matrix: &'a [T], width: usize, rows: &Range<usize>) -> &'a [
     &matrix[rows.start * width..rows.end * width]
 }
 
-/// The terms, each of this length, added up in order; zeros if there is none.
-pub fn sum<T: Real>(length: usize, terms: Vec<Vec<T>>) -> Vec<T> {
-    let [sum] = sum_each([length], terms.into_iter().map(|term| [term]).collect());
-    sum
-}
-
-/// As [`sum`] for several vectors.
+/// The terms, each several vectors of these lengths, added up in order; zeros if there is none.
 pub fn sum_each<T: Real, const N: usize>(lengths: [usize; N], terms: Vec<[Vec<T>; N]>) -> [Vec<T>; N] {
     let mut terms = terms.into_iter();
     let mut sums = terms.next().unwrap_or_else(|| lengths.map(|length| vec![T::zero(); length]));

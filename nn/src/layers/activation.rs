@@ -1,7 +1,7 @@
 //! Pointwise functions with a vectorised forward and backward.
 
 use crate::kernels::operation::added;
-use crate::kernels::vectors::update;
+use crate::kernels::vectors::{Vectors, update};
 use crate::kernels::{Array, Operation, Real, apply, rows, vectorised};
 use candle_core::{Result, Tensor};
 
@@ -162,10 +162,9 @@ vectorised! {
 vectorised! {
     /// `g *= silu'(x)`.
     fn times_silu_slope<T, V>(v: V, x: &[T], g: &mut [T]) {
-        let one = v.splat(T::one());
         update(v, [x], [g], #[inline(always)] |[x], [g]| {
             let s = v.sigmoid(x);
-            [v.mul(v.mul(g, s), v.mul_add(x, v.sub(one, s), one))]
+            [v.mul(v.mul(g, s), rest_of_slope(v, x, s))]
         });
     }
 }
@@ -173,10 +172,16 @@ vectorised! {
 vectorised! {
     /// `y = silu(x)` and `g *= silu'(x)`.
     pub(super) fn silu_and_slope<T, V>(v: V, x: &[T], y: &mut [T], g: &mut [T]) {
-        let one = v.splat(T::one());
         update(v, [x], [y, g], #[inline(always)] |[x], [_, g]| {
             let s = v.sigmoid(x);
-            [v.mul(x, s), v.mul(v.mul(g, s), v.mul_add(x, v.sub(one, s), one))]
+            [v.mul(x, s), v.mul(v.mul(g, s), rest_of_slope(v, x, s))]
         });
     }
+}
+
+/// silu'(x) over its sigmoid `s`: `1 + x (1 - s)`.
+#[inline(always)]
+fn rest_of_slope<T: Real, V: Vectors<T>>(v: V, x: V::Vector, s: V::Vector) -> V::Vector {
+    let one = v.splat(T::one());
+    v.mul_add(x, v.sub(one, s), one)
 }

@@ -7,7 +7,7 @@ use crate::{Result, Scope};
 use candle_core::{CpuStorage, Tensor};
 use std::sync::OnceLock;
 
-/// `y = W3 silu(W2 silu(W1 x + b1) + b2) + b3`.
+/// `y = W3 silu(W2 silu(W1 x + b1) + b2) + b3`, f32 or f64: the radial network of DeepH-E3's EquiConv.
 #[derive(Clone, Debug)]
 pub struct Perceptron {
     layers: [Dense; 3],
@@ -27,7 +27,7 @@ impl Perceptron {
     /// `[rows, inputs]` -> `[rows, outputs]`.
     ///
     /// # Errors
-    /// Another number of columns.
+    /// Another number of columns, or another dtype than the parameters'.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.layers[0].check(x)?;
         let [[w1, b1], [w2, b2], [w3, b3]] = self.layers.each_ref().map(Dense::parameters);
@@ -102,13 +102,12 @@ impl Operation for PerceptronOp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layers::activation::silu;
     use crate::rng::Streams;
     use crate::{Parameters, kernels::backward_from};
     use candle_core::{DType, Device, Var};
 
     #[test]
-    fn equals_its_layers_one_by_one() {
+    fn equals_plain_operations_of_candle() {
         for (dtype, tolerance) in [(DType::F64, 1e-11), (DType::F32, 1e-3)] {
             let p = Parameters::new(Streams::new(4), dtype, &Device::Cpu);
             let perceptron = Perceptron::new(&p.root(), [37, 20, 24, 9]).unwrap();
@@ -123,9 +122,14 @@ mod tests {
                 let tensor =
                     |n, m| Tensor::from_vec(values(n * m), (n, m), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
                 let x = Var::from_tensor(&tensor(rows, 37)).unwrap();
-                let [first, second, third] = &perceptron.layers;
-                let y = second.forward(&silu(&first.forward(&x).unwrap()).unwrap()).unwrap();
-                let expected = third.forward(&silu(&y).unwrap()).unwrap();
+                let plain = |x: &Tensor, k: usize| {
+                    let [weight, bias] = perceptron.layers[k].parameters();
+                    let y = x.matmul(&weight.t().unwrap()).unwrap().broadcast_add(bias).unwrap();
+                    assert!(far(&perceptron.layers[k].forward(x).unwrap(), &y) < tolerance);
+                    y
+                };
+                let y = plain(&plain(&x, 0).silu().unwrap(), 1);
+                let expected = plain(&y.silu().unwrap(), 2);
                 let found = perceptron.forward(&x).unwrap();
                 assert!(far(&found, &expected) < tolerance);
                 let cotangent = tensor(rows, 9);

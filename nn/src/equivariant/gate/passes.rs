@@ -68,8 +68,8 @@ pub(super) struct GateOp {
 
 impl Tables {
     /// Some rows of both inputs.
-    fn rows<'a, T>(&self, inputs: &[Array<'a, T>], rows: &Range<usize>) -> [&'a [T]; 2] {
-        [(0, self.input.dim()), (1, self.channels)].map(|(k, d)| &inputs[k].data[rows.start * d..rows.end * d])
+    fn rows<'a, T>(&self, inputs: &[Array<'a, T>], range: &Range<usize>) -> [&'a [T]; 2] {
+        [(0, self.input.dim()), (1, self.channels)].map(|(k, width)| rows::slice(inputs[k].data, width, range))
     }
 }
 
@@ -98,7 +98,7 @@ impl Operation for GateOp {
         let chunks = rows::all(count);
         let (dx, dweights) = rows::build_pair([din, dw], &chunks, |chunk, dx, dweights| {
             let [x, w] = t.rows(inputs, &chunk);
-            gate_gradients(t, x, w, &dy[chunk.start * dout..chunk.end * dout], dx, dweights);
+            gate_gradients(t, x, w, rows::slice(dy, dout, &chunk), dx, dweights);
         });
         Ok(vec![dx, dweights])
     }
