@@ -11,16 +11,19 @@ pub type Ranges = SmallVec<[Range<usize>; 8]>;
 /// Rows a chunk may have at most: its working set then stays in the second-level cache at the usual widths.
 const LARGEST: usize = 128;
 
-/// Cuts each of `parts` into chunks of about equal length, no chunk across two parts.
+/// Cuts each of `parts` into chunks of about equal length, no chunk across two parts; for kernels that take less than a microsecond
+/// for a row, so that a few rows are one chunk: where a core is far from the caller's, handing them over takes longer than they do.
 pub fn chunks(parts: &[Range<usize>]) -> Ranges {
-    chunks_up_to(LARGEST, parts)
+    const FEWEST: usize = 8;
+    chunks_of(FEWEST..LARGEST, parts)
 }
 
-fn chunks_up_to(largest: usize, parts: &[Range<usize>]) -> Ranges {
+/// Chunks of so many rows, as far as `parts` allow.
+fn chunks_of(rows: Range<usize>, parts: &[Range<usize>]) -> Ranges {
     let total: usize = parts.iter().map(|p| p.len()).sum();
     let threads = parallel::threads();
-    let count = threads * total.div_ceil(threads * largest).max(1);
-    cut(parts, total.div_ceil(count).max(1))
+    let count = threads * total.div_ceil(threads * rows.end).max(1);
+    cut(parts, total.div_ceil(count).max(rows.start))
 }
 
 /// Cuts each of `parts` evenly into pieces of at most `target` rows.
@@ -41,10 +44,21 @@ fn cut(parts: &[Range<usize>], target: usize) -> Ranges {
 /// Most rows of a tile.
 const TILE: usize = 112;
 
-/// Cuts a chunk evenly into tiles: a kernel that goes over the rows of a chunk many times does so tile by tile, each near at
-/// hand. Even, because products of a single row may round otherwise than those of more.
+/// Cuts a chunk into tiles: a kernel that goes over the rows of a chunk many times does so tile by tile, each near at hand. All
+/// but the first are of even size, because products of a single row may round otherwise than those of more.
+///
+/// The first tile are the last few rows. Processors read ahead, beyond the last row of a tile, each time a kernel goes over
+/// it; behind a chunk lie rows that another thread writes, and each of the two then waits for the other. Here that
+/// happens while the other thread is at its own last rows, and later what is read ahead is this chunk's.
 pub fn tiles(chunk: &Range<usize>) -> Ranges {
-    cut(std::slice::from_ref(chunk), TILE)
+    const AHEAD: usize = 16;
+    let last = if chunk.len() < 4 * AHEAD || parallel::threads() == 1 { 0 } else { AHEAD };
+    let mut tiles = Ranges::new();
+    if last > 0 {
+        tiles.push(chunk.end - last..chunk.end);
+    }
+    tiles.extend(cut(std::slice::from_ref(&(chunk.start..chunk.end - last)), TILE));
+    tiles
 }
 
 /// Cuts all rows evenly into batches whose working set stays in the caches of a few threads.
@@ -317,7 +331,7 @@ pub fn all(count: usize) -> Ranges {
 
 /// The same with chunks of up to `largest` rows.
 pub fn all_up_to(largest: usize, count: usize) -> Ranges {
-    chunks_up_to(largest, std::slice::from_ref(&(0..count)))
+    chunks_of(1..largest, std::slice::from_ref(&(0..count)))
 }
 
 #[cfg(test)]
@@ -333,6 +347,18 @@ mod tests {
         assert_eq!(moved(2, &[0..5, 5..9, 9..30]), [0..2, 2..30]);
         assert_eq!(moved(30, &[0..20, 20..30, 30..31]), [0..20, 20..30, 30..31]);
         assert_eq!(moved(0, &[0..5, 5..30, 30..40]), [0..30, 30..40]);
+    }
+
+    #[test]
+    fn tiles_cover_a_chunk_once_and_few_rows_stay_together() {
+        for length in [0, 1, 17, 63, 64, 108, 128, 500] {
+            let mut tiles = tiles(&(7..7 + length));
+            assert!(tiles.iter().all(|tile| !tile.is_empty() && tile.len() <= TILE), "{length}: {tiles:?}");
+            tiles.sort_by_key(|tile| tile.start);
+            let end = tiles.iter().try_fold(7, |at, tile| (tile.start == at).then_some(tile.end));
+            assert_eq!(end, Some(7 + length), "{tiles:?}");
+        }
+        assert_eq!(chunks(std::slice::from_ref(&(0..8))).as_slice(), std::slice::from_ref(&(0..8)));
     }
 
     #[test]
