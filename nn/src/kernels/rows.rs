@@ -3,7 +3,7 @@
 use super::{Real, parallel, vectorised};
 use smallvec::SmallVec;
 use std::mem::MaybeUninit;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// Ranges of rows; a few of them need no memory of the heap.
 pub type Ranges = SmallVec<[Range<usize>; 8]>;
@@ -15,15 +15,15 @@ const LARGEST: usize = 128;
 /// for a row, so that a few rows are one chunk: where a core is far from the caller's, handing them over takes longer than they do.
 pub fn chunks(parts: &[Range<usize>]) -> Ranges {
     const FEWEST: usize = 8;
-    chunks_of(FEWEST..LARGEST, parts)
+    chunks_of(FEWEST..=LARGEST, parts)
 }
 
 /// Chunks of so many rows, as far as `parts` allow.
-fn chunks_of(rows: Range<usize>, parts: &[Range<usize>]) -> Ranges {
+fn chunks_of(rows: RangeInclusive<usize>, parts: &[Range<usize>]) -> Ranges {
     let total: usize = parts.iter().map(|p| p.len()).sum();
     let threads = parallel::threads();
-    let count = threads * total.div_ceil(threads * rows.end).max(1);
-    cut(parts, total.div_ceil(count).max(rows.start))
+    let count = threads * total.div_ceil(threads * rows.end()).max(1);
+    cut(parts, total.div_ceil(count).max(*rows.start()))
 }
 
 /// Cuts each of `parts` evenly into pieces of at most `target` rows.
@@ -45,9 +45,9 @@ fn cut(parts: &[Range<usize>], target: usize) -> Ranges {
 const TILE: usize = 112;
 
 /// Cuts a chunk into tiles: a kernel that goes over the rows of a chunk many times does so tile by tile, each near at hand. All
-/// but the first are of even size, because products of a single row may round otherwise than those of more.
+/// but the first are cut evenly, because products of a single row may round otherwise than those of more.
 ///
-/// The first tile are the last few rows. Processors read ahead, beyond the last row of a tile, each time a kernel goes over
+/// The first tile is that of the last few rows. Processors read ahead, beyond the last row of a tile, each time a kernel goes over
 /// it; behind a chunk lie rows that another thread writes, and each of the two then waits for the other. Here that
 /// happens while the other thread is at its own last rows, and later what is read ahead is this chunk's.
 pub fn tiles(chunk: &Range<usize>) -> Ranges {
@@ -331,7 +331,7 @@ pub fn all(count: usize) -> Ranges {
 
 /// The same with chunks of up to `largest` rows.
 pub fn all_up_to(largest: usize, count: usize) -> Ranges {
-    chunks_of(1..largest, std::slice::from_ref(&(0..count)))
+    chunks_of(1..=largest, std::slice::from_ref(&(0..count)))
 }
 
 #[cfg(test)]
