@@ -47,9 +47,10 @@ const TILE: usize = 112;
 /// Cuts a chunk into tiles: a kernel that goes over the rows of a chunk many times does so tile by tile, each near at hand. All
 /// but the first are cut evenly, because products of a single row may round otherwise than those of more.
 ///
-/// The first tile is that of the last few rows. Processors read ahead, beyond the last row of a tile, each time a kernel goes over
-/// it; behind a chunk lie rows that another thread writes, and each of the two then waits for the other. Here that
-/// happens while the other thread is at its own last rows, and later what is read ahead is this chunk's.
+/// With several threads the first tile is that of the last few rows. Processors seem to read ahead, beyond the last row of a tile,
+/// each time a kernel goes over it; behind a chunk lie rows that another thread writes, and each of the two then waits for the
+/// other (docs/performance.md). Here that happens while the other thread is at its own last rows, and later what is read ahead is
+/// this chunk's.
 pub fn tiles(chunk: &Range<usize>) -> Ranges {
     const AHEAD: usize = 16;
     let last = if chunk.len() < 4 * AHEAD || parallel::threads() == 1 { 0 } else { AHEAD };
